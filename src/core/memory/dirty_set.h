@@ -25,10 +25,9 @@ class DirtySet {
 
   void mark(PageIndex page) {
     US_CHECK(page.value() < page_count_);
-    std::atomic<uint64_t>& word = words_[page.value() / 64];
-    const uint64_t bit = uint64_t{1} << (page.value() % 64);
-    // Most marks repeat an earlier one (rings, hot buffers): a plain load is cheaper than a locked or.
-    if ((word.load(std::memory_order_acquire) & bit) == 0) word.fetch_or(bit, std::memory_order_acq_rel);
+    // Always the locked or: a plain "is it set already?" load may overtake the writer's own store to the page
+    // (store-load reordering), and a drain in between would then copy the page without that store.
+    words_[page.value() / 64].fetch_or(uint64_t{1} << (page.value() % 64), std::memory_order_seq_cst);
   }
 
   // Marks every page that [offset, offset + size) of the RAM file touches.
@@ -46,7 +45,7 @@ class DirtySet {
   void drain(F&& each) {
     for (size_t w = 0; w < words_.size(); ++w) {
       if (words_[w].load(std::memory_order_relaxed) == 0) continue;
-      for (uint64_t bits = words_[w].exchange(0, std::memory_order_acq_rel); bits != 0; bits &= bits - 1)
+      for (uint64_t bits = words_[w].exchange(0, std::memory_order_seq_cst); bits != 0; bits &= bits - 1)
         each(PageIndex{w * 64 + static_cast<uint64_t>(std::countr_zero(bits))});
     }
   }
