@@ -1,0 +1,26 @@
+// Names the user need not choose: a NIC's MAC address and its tap interface, both made from the VM's name and
+// the NIC's position, so that every host that reads the same VM file makes the same ones.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace us::config {
+
+inline constexpr size_t kInterfaceNameMax = 15;  // IFNAMSIZ without the terminating zero
+
+// "us-" + the name if the whole fits into kInterfaceNameMax, otherwise its beginning and four hex digits of its
+// hash; then "-" and the position.
+std::string derived_tap_name(std::string_view vm_name, size_t nic);
+
+// 52:54:00 (QEMU's own prefix, locally administered) and three bytes of a hash.
+std::array<uint8_t, 6> derived_mac(std::string_view vm_name, size_t nic);
+
+// 1–15 characters, no '/', no white space, neither "." nor "..", not "all" or "default" (sysctl names): what the kernel
+// takes.
+bool is_interface_name(std::string_view name);
+
+}  // namespace us::config
