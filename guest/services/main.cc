@@ -1,0 +1,12 @@
+#include <csignal>
+#include <thread>
+
+#include "services.h"
+
+int main() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::thread(us::guest::serve_echo_tcp).detach();
+  std::thread(us::guest::serve_echo_udp).detach();
+  std::thread(us::guest::serve_http).detach();
+  us::guest::serve_control();
+}
