@@ -1,0 +1,86 @@
+#include "core/replica/frame_header.h"
+
+#include <xxhash.h>
+
+#include "base/check.h"
+
+namespace us {
+namespace {
+
+constexpr size_t kChecksumAt = kFrameHeaderBytes - 8;
+
+struct TypeInfo {
+  FrameType type;
+  std::string_view name;
+  size_t payload_max;
+};
+
+constexpr TypeInfo kTypes[] = {
+    {FrameType::kHello, "Hello", kControlPayloadMax},
+    {FrameType::kHelloReply, "HelloReply", kControlPayloadMax},
+    {FrameType::kBye, "Bye", kControlPayloadMax},
+    {FrameType::kSyncBegin, "SyncBegin", kControlPayloadMax},
+    {FrameType::kSyncRoundEnd, "SyncRoundEnd", kControlPayloadMax},
+    {FrameType::kSyncAck, "SyncAck", kControlPayloadMax},
+    {FrameType::kEpochBegin, "EpochBegin", kControlPayloadMax},
+    {FrameType::kPageChunk, "PageChunk", kPageFramePayloadMax},
+    {FrameType::kDeviceStateChunk, "DeviceStateChunk", kStateFramePayloadMax},
+    {FrameType::kSideStateChunk, "SideStateChunk", kStateFramePayloadMax},
+    {FrameType::kEpochEnd, "EpochEnd", kControlPayloadMax},
+    {FrameType::kAck, "Ack", kControlPayloadMax},
+    {FrameType::kApplied, "Applied", kControlPayloadMax},
+    {FrameType::kGuestEnded, "GuestEnded", kControlPayloadMax},
+    {FrameType::kGuestEndedAck, "GuestEndedAck", kControlPayloadMax},
+    {FrameType::kHandoverRequest, "HandoverRequest", kControlPayloadMax},
+    {FrameType::kHandoverReady, "HandoverReady", kControlPayloadMax},
+    {FrameType::kHandoverGo, "HandoverGo", kControlPayloadMax},
+    {FrameType::kHandoverDone, "HandoverDone", kControlPayloadMax},
+    {FrameType::kHandoverAbort, "HandoverAbort", kControlPayloadMax},
+    {FrameType::kStaleGeneration, "StaleGeneration", kControlPayloadMax},
+};
+
+const TypeInfo* find_type(FrameType type) {
+  for (const TypeInfo& info : kTypes)
+    if (info.type == type) return &info;
+  return nullptr;
+}
+
+}  // namespace
+
+std::string_view frame_type_name(FrameType type) {
+  const TypeInfo* info = find_type(type);
+  return info == nullptr ? std::string_view{} : info->name;
+}
+
+size_t payload_bytes_max(FrameType type) {
+  const TypeInfo* info = find_type(type);
+  return info == nullptr ? 0 : info->payload_max;
+}
+
+bool is_handshake_type(FrameType type) {
+  return type == FrameType::kHello || type == FrameType::kHelloReply || type == FrameType::kBye;
+}
+
+uint64_t frame_checksum(const uint8_t* header, ByteSpan payload) {
+  return XXH3_64bits_withSeed(payload.data(), payload.size(), XXH3_64bits(header, kChecksumAt));
+}
+
+FrameBuilder::FrameBuilder(Bytes& out, FrameType type, uint16_t version) : out_(out), start_(out.size()), type_(type) {
+  ByteWriter w(out);
+  w.le(kFrameMagic);
+  w.le(is_handshake_type(type) ? kHandshakeVersion : version);
+  w.le(static_cast<uint16_t>(type));
+  w.zeros(12);  // length and checksum, filled in by finish()
+}
+
+uint64_t FrameBuilder::finish() {
+  const size_t payload = out_.size() - start_ - kFrameHeaderBytes;
+  US_CHECK(payload <= payload_bytes_max(type_));
+  uint8_t* header = out_.data() + start_;
+  store_le(header + 8, static_cast<uint32_t>(payload));
+  const uint64_t checksum = frame_checksum(header, {header + kFrameHeaderBytes, payload});
+  store_le(header + kChecksumAt, checksum);
+  return checksum;
+}
+
+}  // namespace us
