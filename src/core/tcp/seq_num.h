@@ -55,4 +55,14 @@ class SeqNum {
 constexpr SeqNum later(SeqNum a, SeqNum b) { return a.before(b) ? b : a; }
 constexpr SeqNum earlier(SeqNum a, SeqNum b) { return a.before(b) ? a : b; }
 
+// [start, end) walking forward; empty when both are equal.  A SACK block is one (RFC 2018 section 3).
+struct SeqRange {
+  SeqNum start;
+  SeqNum end;
+  constexpr uint32_t length() const { return start.distance_to(end); }
+  constexpr bool empty() const { return start == end; }
+  constexpr bool contains(SeqNum seq) const { return seq.in_window(start, length()); }
+  constexpr bool operator==(const SeqRange&) const = default;
+};
+
 }  // namespace us
