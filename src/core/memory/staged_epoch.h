@@ -75,6 +75,7 @@ class StagedEpoch {
   // sender's: then the epoch is whole.
   Status end(uint64_t pages, uint32_t chunks, uint64_t digest);
 
+  bool is_clear() const { return state_ == State::kClear; }
   bool open() const { return state_ == State::kOpen; }
   bool whole() const { return state_ == State::kWhole; }
   Epoch epoch() const { return epoch_; }

@@ -37,6 +37,7 @@ constexpr TypeInfo kTypes[] = {
     {FrameType::kHandoverDone, "HandoverDone", kControlPayloadMax},
     {FrameType::kHandoverAbort, "HandoverAbort", kControlPayloadMax},
     {FrameType::kStaleGeneration, "StaleGeneration", kControlPayloadMax},
+    {FrameType::kResigned, "Resigned", kControlPayloadMax},
 };
 
 const TypeInfo* find_type(FrameType type) {

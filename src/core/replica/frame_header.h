@@ -59,6 +59,7 @@ enum class FrameType : uint16_t {
   kHandoverDone = 0x0053,
   kHandoverAbort = 0x0054,
   kStaleGeneration = 0x0060,
+  kResigned = 0x0061,
   // 0x0070..0x007f: the log of what clients sent (IngressChunk, IngressAck).  0x0080..0x008f: mirrored disks.
 };
 

@@ -261,6 +261,12 @@ void fields(Io& io, M& m) {
   io.text("holder", m.holder, kNameBytesMax);
 }
 
+template <typename Io, Is<Resigned> M>
+void fields(Io& io, M& m) {
+  io.number("generation", m.generation);
+  io.text("reason", m.reason, kReasonBytesMax);
+}
+
 // Tries each alternative of the variant until one has the frame's type.
 template <size_t I = 0>
 Result<Message> decode_as(const Frame& frame) {

@@ -48,7 +48,7 @@ struct Hello {
   std::string qemu_version;
   std::string machine;           // QEMU machine type, with version
   uint64_t definition_hash = 0;  // of the whole canonical definition, even where its text was cut
-  std::string definition;        // canonical text, "key = value" a line, sorted by key
+  std::string definition;        // canonical text (wire_definition.h)
   uint64_t ram_bytes = 0;
   uint32_t page_bytes = kPageSize;
   Duration epoch_length;  // durations travel in whole microseconds, up to 71 minutes
@@ -90,7 +90,7 @@ enum class ByeReason : uint16_t {
   kStopping = 1,       // the sender's program ends or lets go of the VM on purpose
   kProtocolError = 2,  // the receiver of this sent something that makes no sense
   kNoRoom = 3,         // an epoch is larger than the sender is prepared to stage
-  kFailed = 4,         // the sender cannot go on (its QEMU died, a system call failed)
+  kFailed = 4,         // the sender cannot go on (a system call failed); no leave to take over: that is Resigned
   kSuperseded = 5,     // another connection takes this one's place
 };
 std::string_view bye_reason_name(ByeReason reason);
@@ -261,9 +261,19 @@ struct StaleGeneration {
   bool operator==(const StaleGeneration&) const = default;
 };
 
-using Message = std::variant<Hello, HelloReply, Bye, SyncBegin, SyncRoundEnd, SyncAck, EpochBegin, PageChunk,
-                             DeviceStateChunk, SideStateChunk, EpochEnd, Ack, Applied, GuestEnded, GuestEndedAck,
-                             HandoverRequest, HandoverReady, HandoverGo, HandoverDone, HandoverAbort, StaleGeneration>;
+// primary -> standby: the sender can run the VM no longer (its QEMU died), has released nothing beyond what was
+// acknowledged and never will: take over at once.
+struct Resigned {
+  static constexpr FrameType kType = FrameType::kResigned;
+  Generation generation;  // the one given up
+  std::string reason;
+  bool operator==(const Resigned&) const = default;
+};
+
+using Message =
+    std::variant<Hello, HelloReply, Bye, SyncBegin, SyncRoundEnd, SyncAck, EpochBegin, PageChunk, DeviceStateChunk,
+                 SideStateChunk, EpochEnd, Ack, Applied, GuestEnded, GuestEndedAck, HandoverRequest, HandoverReady,
+                 HandoverGo, HandoverDone, HandoverAbort, StaleGeneration, Resigned>;
 
 // Appends the whole frame to `out` and returns its checksum (for ChunkDigest).  Chunk data over the limits is a bug of
 // the caller.
@@ -271,7 +281,7 @@ uint64_t encode_to(Bytes& out, const Message& message, uint16_t version = kProto
 Bytes encode(const Message& message, uint16_t version = kProtocolVersionMax);
 
 // Appends what comes before the encoded pages in the payload of a PageChunk; for a sender that lets PageEncoder write
-// straight into the frame (see PageFrameWriter in frame_pages.h).
+// straight into the frame (see PageFrameWriter in frame_epoch.h).
 void append_page_chunk_prefix(Bytes& out, PageScope scope, uint64_t number);
 
 // Errors are ErrorKind::kProtocol and name the message and the field.

@@ -4,8 +4,8 @@
 // not decode and what carries another session; sequence numbers let it drop old and doubled ones.
 //
 // For the lease: `sent_at` is the sender's own clock, which nobody else interprets; the peer returns the latest in
-// `echo_sent_at`.  So the sender learns, on its own clock alone, a time at which the peer was still in contact: the
-// moment it sent what came back.
+// `echo_sent_at`. So the sender learns, on its own clock alone, a time at which the peer was still in contact: the
+// moment it sent what came back.  A standby that gives no promise (it is about to claim) echoes 0.
 #pragma once
 
 #include <array>
@@ -38,7 +38,7 @@ struct Heartbeat {
   uint64_t sequence = 0;       // counts from 1 in each session and direction
   uint64_t echo_sequence = 0;  // highest received from the peer; 0: none yet
   uint64_t sent_at = 0;        // opaque to the receiver
-  uint64_t echo_sent_at = 0;   // `sent_at` of the heartbeat `echo_sequence`; 0: none yet
+  uint64_t echo_sent_at = 0;   // `sent_at` of the heartbeat `echo_sequence`; 0: none, or no promise
   Epoch epoch;                 // primary: the epoch that runs; standby: the newest it has any part of
   Epoch committed;             // primary: newest acknowledged; standby: newest it holds whole
   uint32_t health = 0;         // HeartbeatHealth bits
