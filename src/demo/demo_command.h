@@ -1,0 +1,13 @@
+// The `demo` command of the command line.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace us::demo {
+
+// Adds `demo` to `app`.  When the user gives it, parsing runs the demo and stores its exit status.
+void add_demo_command(CLI::App& app, int& exit_status);
+
+}  // namespace us::demo

@@ -1,0 +1,105 @@
+#include "demo/figures.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+namespace us::demo {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json rounded(double ms) { return static_cast<double>(static_cast<int64_t>(ms * 100 + 0.5)) / 100; }
+Json rounded(const std::optional<double>& ms) { return ms ? rounded(*ms) : Json(nullptr); }
+
+Json column(const std::vector<TakeoverStatus>& takeovers, double TakeoverStatus::*member) {
+  Json out = Json::array();
+  for (const TakeoverStatus& takeover : takeovers) out.push_back(rounded(takeover.*member));
+  return out;
+}
+
+std::string list(const std::vector<double>& values) {
+  std::string out;
+  for (const double value : values) out += fmt::format("{}{:.0f}", out.empty() ? "" : ", ", value);
+  return out.empty() ? "-" : out + " ms";
+}
+
+std::vector<double> values(const std::vector<TakeoverStatus>& takeovers, double TakeoverStatus::*member) {
+  std::vector<double> out;
+  for (const TakeoverStatus& takeover : takeovers) out.push_back(takeover.*member);
+  return out;
+}
+
+}  // namespace
+
+void DemoFigures::judge() {
+  const auto require = [this](bool holds, std::string otherwise) {
+    if (!holds) failures.push_back(std::move(otherwise));
+  };
+  require(connections > 0 && connections_survived == connections,
+          fmt::format("{} of {} connections survived", connections_survived, connections));
+  require(acknowledged_writes > 0, "redis acknowledged no write at all");
+  require(acknowledged_writes_lost == 0, fmt::format("{} acknowledged writes were lost", acknowledged_writes_lost));
+  require(downloads > 0, "no download was completed");
+  require(download_sha256_ok, "the SHA-256 of a download is wrong, or none was checked");
+  require(takeovers.size() == rounds_wanted && stall_ms.size() == rounds_wanted,
+          fmt::format("{} of {} takeovers happened", takeovers.size(), rounds_wanted));
+  require(rounds_wanted > 0, "nothing was tried");
+}
+
+std::string to_json(const DemoFigures& f) {
+  Json out;
+  out["verdict"] = f.green() ? "green" : "red";
+  out["failures"] = f.failures;
+  out["fault"] = f.fault == Fault::kKill ? "kill" : "cut-network";
+  out["seed"] = f.seed;
+  out["memory"] = f.memory;
+  out["epoch"] = f.epoch;
+  out["rounds"] = f.rounds_wanted;
+  out["connections"] = f.connections;
+  out["connections_survived"] = f.connections_survived;
+  out["acknowledged_writes"] = f.acknowledged_writes;
+  out["acknowledged_writes_lost"] = f.acknowledged_writes_lost;
+  out["downloads"] = f.downloads;
+  out["download_bytes"] = f.download_bytes;
+  out["download_sha256_ok"] = f.download_sha256_ok;
+  out["ping_p50_ms"] = rounded(f.ping_p50_ms);
+  out["stall_ms"] = Json::array();
+  for (const double ms : f.stall_ms) out["stall_ms"].push_back(rounded(ms));
+  out["detection_ms"] = column(f.takeovers, &TakeoverStatus::detection_ms);
+  out["arbitration_ms"] = column(f.takeovers, &TakeoverStatus::arbitration_ms);
+  out["restore_ms"] = column(f.takeovers, &TakeoverStatus::restore_ms);
+  out["announce_ms"] = column(f.takeovers, &TakeoverStatus::announce_ms);
+  out["pause_ms"] = {{"p50", rounded(f.pause_p50_ms)}, {"p99", rounded(f.pause_p99_ms)}};
+  out["epochs"] = f.epochs;
+  return out.dump(2) + "\n";
+}
+
+std::string to_text(const DemoFigures& f, bool colour) {
+  const auto milliseconds = [](const std::optional<double>& ms) { return ms ? fmt::format("{:.1f}", *ms) : "?"; };
+  std::string out = "\n";
+  const auto row = [&out](std::string_view label, const std::string& value) {
+    out += fmt::format("  {:<28}{}\n", label, value);
+  };
+  row("connections survived", fmt::format("{} of {}", f.connections_survived, f.connections));
+  row("acknowledged writes", fmt::format("{}, lost {}", f.acknowledged_writes, f.acknowledged_writes_lost));
+  row("downloads", fmt::format("{} ({:.0f} MB), SHA-256 {}", f.downloads, static_cast<double>(f.download_bytes) / 1e6,
+                               f.download_sha256_ok ? "right"
+                               : f.downloads == 0   ? "unknown"
+                                                    : "WRONG"));
+  row("takeovers", fmt::format("{} of {}", f.takeovers.size(), f.rounds_wanted));
+  row("stall seen by the client", list(f.stall_ms));
+  row("  of it detection", list(values(f.takeovers, &TakeoverStatus::detection_ms)));
+  row("  of it restore", list(values(f.takeovers, &TakeoverStatus::restore_ms)));
+  row("epochs committed", fmt::format("{} (pause p50 {} ms, p99 {} ms)", f.epochs, milliseconds(f.pause_p50_ms),
+                                      milliseconds(f.pause_p99_ms)));
+  row("ping-pong round trip", fmt::format("p50 {:.1f} ms", f.ping_p50_ms));
+  const char* paint = !colour ? "" : f.green() ? "\033[1;32m" : "\033[1;31m";
+  const char* plain = colour ? "\033[0m" : "";
+  out += fmt::format("\n{}{}{}\n", paint,
+                     f.green() ? "GREEN: every connection survived and nothing was lost." : "RED:", plain);
+  for (const std::string& failure : f.failures) out += "  * " + failure + "\n";
+  return out;
+}
+
+}  // namespace us::demo

@@ -1,0 +1,133 @@
+#include "demo/lab.h"
+
+#include <fmt/format.h>
+#include <net/if.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <sstream>
+#include <utility>
+
+#include "demo/command.h"
+
+namespace us::demo {
+namespace {
+
+std::string lan_port(size_t host) { return fmt::format("lan-{}", kHostNames[host]); }
+std::string replication_port(size_t host) { return fmt::format("repl-{}", kHostNames[host]); }
+
+// Runs `ip -n NS WORDS`.
+Status ip(const NetNs& ns, const std::string& words) {
+  std::vector<std::string> argv = {"ip", "-n", ns.name()};
+  std::istringstream in(words);
+  for (std::string word; in >> word;) argv.push_back(word);
+  US_TRY(run_checked(argv));
+  return {};
+}
+
+Status add_bridge(const NetNs& ns, const std::string& bridge) {
+  US_TRY(ip(ns, fmt::format("link add {} type bridge forward_delay 0", bridge)));
+  return ip(ns, fmt::format("link set {} up", bridge));
+}
+
+// A cable from `port` of the switch, which joins `bridge` there, to `interface` of `machine`.
+Status add_cable(const NetNs& network_switch, const std::string& port, const std::string& bridge, const NetNs& machine,
+                 const std::string& interface) {
+  US_TRY(
+      ip(network_switch, fmt::format("link add {} type veth peer name {} netns {}", port, interface, machine.name())));
+  US_TRY(ip(network_switch, fmt::format("link set {} master {} up", port, bridge)));
+  return ip(machine, fmt::format("link set {} up", interface));
+}
+
+// The process id in "us-PID-...", or 0 for other names.
+pid_t owner_of(const std::string& name) {
+  int pid = 0, used = 0;
+  return std::sscanf(name.c_str(), "us-%d-%n", &pid, &used) == 1 && used > 0 ? pid : 0;
+}
+
+}  // namespace
+
+Lab::Lab(std::string prefix, NetNs client, NetNs network_switch, NetNs host_a, NetNs host_b, UniqueFd switch_control)
+    : prefix_(std::move(prefix)),
+      client_(std::move(client)),
+      switch_(std::move(network_switch)),
+      hosts_{std::move(host_a), std::move(host_b)},
+      switch_control_(std::move(switch_control)) {}
+
+Result<Lab> Lab::create(const std::string& prefix) {
+  US_ASSIGN(NetNs client, NetNs::create(prefix + "-client"));
+  US_ASSIGN(NetNs network_switch, NetNs::create(prefix + "-switch"));
+  US_ASSIGN(NetNs host_a, NetNs::create(prefix + "-hostA"));
+  US_ASSIGN(NetNs host_b, NetNs::create(prefix + "-hostB"));
+  US_ASSIGN(UniqueFd control, network_switch.open_control_socket());
+  Lab lab(prefix, std::move(client), std::move(network_switch), std::move(host_a), std::move(host_b),
+          std::move(control));
+  US_TRY(lab.wire_switch());
+  US_TRY(lab.wire_client());
+  for (size_t host = 0; host < kHosts; ++host) US_TRY(lab.wire_host(host));
+  return lab;
+}
+
+void Lab::sweep() {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/run/netns", error)) {
+    const std::string name = entry.path().filename();
+    const pid_t owner = owner_of(name);
+    const bool orphan = owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH;
+    if (orphan) static_cast<void>(run_command({"ip", "netns", "delete", name}));
+  }
+}
+
+Status Lab::wire_switch() {
+  US_TRY(add_bridge(switch_, "lan"));
+  return add_bridge(switch_, "repl");
+}
+
+Status Lab::wire_client() {
+  US_TRY(add_cable(switch_, "client", "lan", client_, "lan0"));
+  US_TRY(ip(client_, fmt::format("addr add {}/24 dev lan0", kClientAddress)));
+  return ip(client_, fmt::format("addr add {}/64 dev lan0 nodad", kClientAddress6));
+}
+
+Status Lab::wire_host(size_t host) {
+  const NetNs& ns = hosts_[host];
+  US_TRY(add_bridge(ns, kHostBridge));
+  US_TRY(add_cable(switch_, lan_port(host), "lan", ns, "lan0"));
+  US_TRY(ip(ns, fmt::format("link set lan0 master {}", kHostBridge)));
+  US_TRY(add_cable(switch_, replication_port(host), "repl", ns, "repl0"));
+  return ip(ns, fmt::format("addr add {}/24 dev repl0", kReplicationAddress[host]));
+}
+
+Status Lab::set_port(const std::string& port, bool up) const {
+  ifreq request{};
+  port.copy(request.ifr_name, sizeof request.ifr_name - 1);
+  if (::ioctl(switch_control_.get(), SIOCGIFFLAGS, &request) != 0) return fail_errno("read flags of " + port, errno);
+  request.ifr_flags = static_cast<short>(up ? request.ifr_flags | IFF_UP : request.ifr_flags & ~IFF_UP);
+  if (::ioctl(switch_control_.get(), SIOCSIFFLAGS, &request) != 0) return fail_errno("set flags of " + port, errno);
+  return {};
+}
+
+Status Lab::set_lan_cable(size_t host, bool plugged) const { return set_port(lan_port(host), plugged); }
+
+Status Lab::set_replication_cable(size_t host, bool plugged) const { return set_port(replication_port(host), plugged); }
+
+Status Lab::power_off(size_t host) const {
+  // Found before the cables go: between silence and death there must be nothing but the signals.
+  const auto victims = hosts_[host].processes();
+  US_TRY(set_replication_cable(host, false));
+  US_TRY(set_lan_cable(host, false));
+  for (const pid_t pid : victims) ::kill(pid, SIGKILL);
+  return hosts_[host].kill_processes();
+}
+
+Status Lab::power_on(size_t host) {
+  const std::string name = hosts_[host].name();
+  { const NetNs gone = std::move(hosts_[host]); }
+  US_ASSIGN(hosts_[host], NetNs::create(name));
+  return wire_host(host);
+}
+
+}  // namespace us::demo

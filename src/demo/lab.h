@@ -1,0 +1,68 @@
+// Lab: the demo's network, made of namespaces on one machine.
+//
+//        client            switch                    host A / host B
+//     10.50.0.1/24       +---------+
+//     lan0 --------------| lan br. |---------------- lan0 -- br0 -- (tap of the guest, 10.50.0.10)
+//     fd50::1/64         |         |
+//                        | repl br.|---------------- repl0  10.60.0.1/24 or 10.60.0.2/24
+//                        +---------+
+//
+// The two hosts' data LAN and replication link share nothing but the switch's namespace.  A cable is cut at the
+// switch, so a host sees no more than a lost carrier.  Namespaces are called PREFIX-client and so on; nothing outside
+// them is touched.  Needs root and iproute2.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <string>
+
+#include "base/result.h"
+#include "demo/netns.h"
+
+namespace us::demo {
+
+inline constexpr size_t kHosts = 2;
+inline constexpr const char* kClientAddress = "10.50.0.1";
+inline constexpr const char* kGuestAddress = "10.50.0.10";
+inline constexpr const char* kClientAddress6 = "fd50::1";
+inline constexpr const char* kGuestAddress6 = "fd50::10";
+inline constexpr const char* kHostBridge = "br0";
+inline constexpr std::array<const char*, kHosts> kReplicationAddress = {"10.60.0.1", "10.60.0.2"};
+inline constexpr std::array<const char*, kHosts> kHostNames = {"A", "B"};
+
+class Lab {
+ public:
+  // `prefix` must be unique on this machine: "us-PID" by convention, so that sweep() knows whose it is.
+  static Result<Lab> create(const std::string& prefix);
+
+  // Deletes what demos that were killed have left: namespaces "us-PID-..." whose process is gone.
+  static void sweep();
+
+  const NetNs& client() const { return client_; }
+  const NetNs& host(size_t index) const { return hosts_[index]; }
+
+  // Plugs or unplugs a cable at the switch; takes microseconds.
+  Status set_lan_cable(size_t host, bool plugged) const;
+  Status set_replication_cable(size_t host, bool plugged) const;
+
+  // The host loses power: both cables go silent at once, then every process on it gets SIGKILL.
+  Status power_off(size_t host) const;
+
+  // A fresh machine in its place: nothing of the old one is left but its name and addresses.
+  Status power_on(size_t host);
+
+ private:
+  Lab(std::string prefix, NetNs client, NetNs network_switch, NetNs host_a, NetNs host_b, UniqueFd switch_control);
+  Status set_port(const std::string& port, bool up) const;
+  Status wire_client();
+  Status wire_switch();
+  Status wire_host(size_t host);
+
+  std::string prefix_;
+  NetNs client_;
+  NetNs switch_;
+  std::array<NetNs, kHosts> hosts_;
+  UniqueFd switch_control_;
+};
+
+}  // namespace us::demo
