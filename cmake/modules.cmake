@@ -1,6 +1,8 @@
 # One directory is one module: its *.cc become the library us_<name>, its *_test.cc the test program
 # <name>_test.  Dependencies are named, and point one way: cli > host > {qemu, os} > core > base.
 
+add_custom_target(unit_tests)  # builds every test program of a module
+
 function(us_module name)
   cmake_parse_arguments(ARG "" "DIR" "DEPENDS;TEST_DEPENDS" ${ARGN})
   if(NOT ARG_DIR)
@@ -24,5 +26,6 @@ function(us_module name)
     target_link_libraries(${name}_test PRIVATE us_${name} ${ARG_TEST_DEPENDS} GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE US_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     add_test(NAME ${name} COMMAND ${name}_test)
+    add_dependencies(unit_tests ${name}_test)
   endif()
 endfunction()

@@ -1,0 +1,269 @@
+#!/bin/bash
+# One entry for every chore of this repository; `./do help` lists them.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+build=build            # the normal build
+build_asan=build-asan  # unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+build_fuzz=build-fuzz  # libFuzzer targets
+guest=$build/guest
+
+help() {
+  cat <<'END'
+Usage: ./do CHORE [arguments]        (Debian 12; as root where packages or namespaces are involved)
+
+  setup             install the Debian packages of packages.txt that are missing
+  build [TARGETS]   build everything, or the named targets, in build/
+  guest             build the guest of the demo and the tests in build/guest/
+  demo [OPTIONS]    setup, build, guest, then the demo; options go to `understudy demo`
+  test [--long]     setup, build, guest, then every test; --long adds the long runs
+  unit [REGEX]      unit tests only (those whose name matches)
+  e2e [FILTER]      end-to-end tests only (GoogleTest filter)
+  sanitize          unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+  sim [ARGUMENTS]   the simulation of two hosts
+  fuzz [SECONDS]    every fuzz target, each for so long (default 60)
+  bench [NAME]      benchmarks: list them, or run one
+  format            format all sources
+  lint              check format, shell scripts and the rules on dependencies
+  clean             remove everything that was built
+
+Examples:
+  ./do demo                              two hosts die, one after the other
+  ./do demo --rounds 20 --seed 7         twenty in a row, repeatable
+  ./do demo --cut-network --json out.json
+  ./do test
+  ./do e2e 'E2e.*Panic*'
+  ./do fuzz 600
+END
+}
+
+say() { printf '\n== %s\n' "$*"; }
+
+die() {
+  echo "./do: $*" >&2
+  exit 1
+}
+
+# --- setup -----------------------------------------------------------------------------------------------------------
+
+packages() { grep -v '^#' packages.txt | grep .; }
+
+missing_packages() {
+  local installed
+  installed=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^ii  *//p' | sort -u)
+  comm -23 <(packages | sort -u) <(echo "$installed")
+}
+
+setup() {
+  local missing
+  command -v apt-get dpkg-query >/dev/null || die "this is not Debian: install what packages.txt names by other means"
+  missing=$(missing_packages)
+  [ -n "$missing" ] || return 0
+  say "installing: $(echo "$missing" | xargs)"
+  [ "$(id -u)" = 0 ] || die "packages are missing and only root can install them; run './do setup' as root"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq update || die "apt-get update failed; is a Debian mirror reachable?"
+  # shellcheck disable=SC2086  # one word each
+  apt-get -qq install --yes --no-install-recommends $missing </dev/null ||
+    die "some packages could not be installed; see the messages above"
+}
+
+# --- build -----------------------------------------------------------------------------------------------------------
+
+# build_in DIRECTORY "CMAKE ARGUMENTS" [TARGETS]
+build_in() {
+  local directory=$1 arguments=$2
+  shift 2
+  # shellcheck disable=SC2086  # several arguments
+  cmake -S . -B "$directory" -G Ninja $arguments >"/tmp/understudy-cmake.$$" 2>&1 || {
+    cat "/tmp/understudy-cmake.$$" >&2
+    rm -f "/tmp/understudy-cmake.$$"
+    die "cmake failed"
+  }
+  rm -f "/tmp/understudy-cmake.$$"
+  ninja -C "$directory" "$@" || die "the build failed"
+}
+
+build() { build_in "$build" "" "$@"; }
+
+build_guest() {
+  # Package lists may be older than the mirror, and the mirror keeps only the newest versions.
+  guest/build "$guest" && return
+  [ "$(id -u)" = 0 ] || die "the guest could not be built"
+  say "the guest could not be built; once more with fresh package lists"
+  apt-get -qq update && guest/build "$guest" || die "the guest could not be built"
+}
+
+prepare() {
+  setup
+  say "building"
+  build "$@"
+  build_guest
+}
+
+# --- test ------------------------------------------------------------------------------------------------------------
+
+passed=0
+failed=0
+failures=()
+
+# Adds what ctest left in DIRECTORY to the totals.  A GoogleTest program counts by its cases; anything else, and a
+# program that crashes or hangs, counts as one.
+count_ctest() {
+  local counts
+  counts=$(awk '
+    /^\[  PASSED  \] [0-9]+ tests?\.$/ { good += $4 }
+    /^\[  FAILED  \] [0-9]+ tests?, listed below:$/ { bad += $4 }
+    /^Test Passed\.$/ { passed += good > 0 ? good : 1; good = bad = 0 }
+    /^Test (Failed|Timeout)/ { passed += good; failed += bad > 0 ? bad : 1; good = bad = 0 }
+    END { print passed + 0, failed + 0 }' "$1/Testing/Temporary/LastTest.log")
+  passed=$((passed + ${counts% *}))
+  failed=$((failed + ${counts#* }))
+}
+
+# step NAME COMMAND...: one line at the end says what came of it.
+step() {
+  local name=$1 begin=$SECONDS before_passed=$passed before_failed=$failed status=0
+  shift
+  say "$name"
+  "$@" || status=$?
+  if [ "$status" != 0 ] && [ "$failed" = "$before_failed" ]; then failed=$((failed + 1)); fi
+  if [ "$status" = 0 ] && [ "$passed" = "$before_passed" ]; then passed=$((passed + 1)); fi
+  [ "$status" = 0 ] || failures+=("$name")
+  echo "== $name: $((passed - before_passed)) passed, $((failed - before_failed)) failed ($((SECONDS - begin)) s)"
+}
+
+run_ctest() {
+  local directory=$1 status=0
+  shift
+  ctest --test-dir "$directory" --output-on-failure --no-tests=error "$@" || status=$?
+  count_ctest "$directory"
+  return "$status"
+}
+
+unit() { run_ctest "$build" -LE e2e -j "$(nproc)" "$@"; }
+e2e() { run_ctest "$build" -L e2e; }
+
+sanitize() {
+  build_in "$build_asan" "-DUS_SANITIZE=ON" unit_tests
+  run_ctest "$build_asan" -LE 'e2e|sim' -j "$(nproc)"
+}
+
+sim() { "$build/sim/sim" "$@"; }
+
+# Clang with libFuzzer.  Each target starts from test/golden/NAME, if there is one, and keeps its corpus in the build directory.
+fuzz() {
+  local seconds=${1:-60} target name status=0
+  CXX=clang++ build_in "$build_fuzz" "-DUS_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++" fuzz_targets
+  for target in "$build_fuzz"/fuzz/*_fuzz; do
+    name=$(basename "$target" _fuzz)
+    mkdir -p "$build_fuzz/corpus/$name"
+    say "fuzzing $name for $seconds s"
+    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
+      -artifact_prefix="$build_fuzz/$name-" "$build_fuzz/corpus/$name" $(seeds "$name"); then
+      passed=$((passed + 1))
+    else
+      echo "./do: fuzz target $name failed; the input is in $build_fuzz/$name-*" >&2
+      failed=$((failed + 1))
+      status=1
+    fi
+  done
+  return "$status"
+}
+
+seeds() { [ ! -d "test/golden/$1" ] || echo "test/golden/$1"; }
+
+# What `./do test` runs, in the order in which a failure is cheapest to find.
+test_all() {
+  local fuzz_seconds=10
+  if [ "${1:-}" = --long ]; then
+    export US_E2E_LONG=1
+    fuzz_seconds=300
+  fi
+  trap totals EXIT
+  prepare
+  step "unit tests" unit
+  step "end-to-end tests" e2e
+  step "unit tests with sanitizers" sanitize
+  step "fuzzing" fuzz "$fuzz_seconds"
+  complete=1
+}
+
+# The last words of `./do test`, also when it ends early.
+totals() {
+  local status=$?
+  [ "${complete:-0}" = 1 ] || {
+    failures+=("the run ended early")
+    failed=$((failed + 1))
+  }
+  printf '\n'
+  for name in ${failures[@]+"${failures[@]}"}; do echo "failed: $name"; done
+  echo "in $((SECONDS / 60)) min $((SECONDS % 60)) s: $passed passed, $failed failed"
+  [ "$failed" = 0 ] || status=1
+  exit "$status"
+}
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+demo() {
+  prepare understudy
+  say "understudy demo $*"
+  exec "$build/src/understudy" demo --guest "$guest" "$@"
+}
+
+bench() {
+  [ -n "${1:-}" ] || {
+    echo "benchmarks:"
+    find "$build/bench" -maxdepth 1 -type f -executable -name '*_bench' -printf '  %f\n' | sed 's/_bench$//' | sort
+    return
+  }
+  local name=$1
+  shift
+  "$build/bench/${name}_bench" "$@"
+}
+
+sources() { find bench fuzz guest probes sim src test -name '*.cc' -o -name '*.h'; }
+
+format() { sources | xargs clang-format -i; }
+
+# The rules that a compiler does not check.
+lint() {
+  local status=0 found
+  sources | xargs clang-format --dry-run -Werror || status=1
+  for script in do .ci/run guest/build guest/init guest/announce guest/power-button; do bash -n "$script" || status=1; done
+  found=$(grep -nE '#include <(sys/|unistd|thread|mutex|random|fcntl|poll|chrono|fstream|iostream|filesystem)' -r src/core --include='*.h' --include='*.cc' | grep -v _test.cc || true)
+  [ -z "$found" ] || {
+    printf 'src/core does no I/O and reads no clock, but:\n%s\n' "$found" >&2
+    status=1
+  }
+  found=$(sources | xargs wc -l | awk '$1 > 600 && $2 != "total" {print $2 ": " $1 " lines, more than 600"}')
+  [ -z "$found" ] || {
+    echo "$found" >&2
+    status=1
+  }
+  [ "$status" = 0 ] && echo "lint: nothing to complain about"
+  return "$status"
+}
+
+clean() { rm -rf "$build" "$build_asan" "$build_fuzz"; }
+
+chore=${1:-help}
+[ $# = 0 ] || shift
+case $chore in
+  help | -h | --help) help ;;
+  setup | format | lint | clean) "$chore" ;;
+  build) setup && build "$@" ;;
+  guest) setup && build_guest ;;
+  demo) demo "$@" ;;
+  test) test_all "$@" ;;
+  unit) setup && build && unit ${1:+-R "$1"} ;;
+  e2e) prepare && "$build/test/e2e/e2e_test" --gtest_filter="${1:-*}" ;;
+  sanitize) setup && sanitize ;;
+  sim) setup && build && sim "$@" ;;
+  fuzz) setup && fuzz "$@" ;;
+  bench) setup && build && build_guest && bench "$@" ;;
+  *)
+    help >&2
+    die "there is no chore called '$chore'"
+    ;;
+esac
