@@ -20,8 +20,16 @@ constexpr uint32_t kRunPagesMax = kZeroFlag - 1;
 
 constexpr uint32_t kPenaltyMax = 32;  // blocks; 2 MiB of pages between two tries on data that does not shrink
 
-// LZ4 must save at least 1/16, or the receiver's work is not worth the bytes.
-constexpr size_t worthwhile_bytes(size_t raw) { return raw - raw / 16; }
+// kAuto trades some ratio for speed: on a heap 0.29 instead of 0.28 at the same speed, on machine code 0.60 instead of
+// 0.51 at 1.5 times the speed (measured, 16-page blocks).
+constexpr int kAutoAcceleration = 8;
+constexpr int kLz4Acceleration = 1;
+
+// The most bytes that a compressed block may have.  kAuto wants an eighth saved, or the work on both sides is not worth
+// it.
+constexpr size_t compressed_bytes_max(PageMode mode, size_t raw) {
+  return mode == PageMode::kAuto ? raw - raw / 8 : raw - 1;
+}
 
 }  // namespace
 
@@ -144,7 +152,8 @@ bool PageEncoder::close_lz4_block() {
   const size_t raw = block_pages_ * kPageSize;
   const int size = LZ4_compress_fast_extState(lz4_state_.get(), reinterpret_cast<const char*>(staging_.get()),
                                               reinterpret_cast<char*>(compressed_.get()), static_cast<int>(raw),
-                                              static_cast<int>(worthwhile_bytes(raw)), 1);
+                                              static_cast<int>(compressed_bytes_max(mode_, raw)),
+                                              mode_ == PageMode::kAuto ? kAutoAcceleration : kLz4Acceleration);
   if (size <= 0) return false;
   ByteWriter w(*out_);
   w.le(static_cast<uint32_t>(size));

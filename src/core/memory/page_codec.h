@@ -42,8 +42,8 @@ inline constexpr uint32_t kPageChunkDataPagesMax = 2048;
 inline constexpr uint64_t kRamPagesMax = (uint64_t{1} << 32) - 1;
 
 enum class PageMode : uint8_t {
-  kAuto,  // LZ4, but leaves blocks raw for a while after blocks that did not shrink
-  kLz4,   // tries LZ4 on every block
+  kAuto,  // fast LZ4, and blocks left raw for a while after blocks that did not shrink by an eighth
+  kLz4,   // full LZ4 on every block, kept however little it saves
   kNone,  // raw; zero pages are still left out
 };
 
