@@ -1,0 +1,27 @@
+#include "core/tcp/pmtu.h"
+
+#include <algorithm>
+
+namespace us {
+namespace {
+
+constexpr uint32_t kRetriesToSuspect = 3;
+// What is left of the 1280 bytes that every path should carry (RFC 8200 section 5) after 60 bytes of IPv6 and TCP
+// headers and the timestamps: the base size of RFC 8899 section 5.1.2.
+constexpr uint32_t kBaseMss = 1208;
+
+}  // namespace
+
+bool PathMtu::on_too_big(uint32_t mss) {
+  const uint32_t lower = std::max(mss, floor_);
+  if (lower >= mss_) return false;
+  mss_ = lower;
+  return true;
+}
+
+bool PathMtu::on_timeout(uint32_t retries, bool full_segment) {
+  if (!full_segment || retries < kRetriesToSuspect) return false;
+  return on_too_big(mss_ > kBaseMss ? kBaseMss : floor_);
+}
+
+}  // namespace us
