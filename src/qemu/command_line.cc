@@ -38,13 +38,18 @@ std::string socket_chardev(std::string_view id, const QemuSocket& socket) {
   return fmt::format("socket,id={},path={}", id, option_value(socket.path));
 }
 
+std::string read_only_file(std::string_view node, std::string_view path) {
+  return fmt::format("driver=file,node-name={},filename={},read-only=on,auto-read-only=off", node, option_value(path));
+}
+
 // suppress-vmdesc and the three migration settings make QEMU read the bare device state that xen-save-devices-state
 // writes: it has no configuration section, no section footers, no run state and no description.
 // hpet=off: a guest under TCG boots unreliably with it, and it is one device less to save.
 // smm=off: no second view of RAM below the guest's back.  dump-guest-core=off: no guest memory in QEMU's core files.
+// pflash0: see firmware.h.
 std::string machine_option(Machine machine) {
   std::string out(to_text(machine));
-  if (machine != Machine::kMicrovm) out += ",hpet=off,smm=off,vmport=off";
+  if (machine != Machine::kMicrovm) out += ",hpet=off,smm=off,vmport=off,pflash0=firmware";
   return out + ",memory-backend=mem,suppress-vmdesc=on,mem-merge=off,dump-guest-core=off";
 }
 
@@ -70,8 +75,10 @@ void add_run_control(ArgumentList& out, const VmConfig& config, const LaunchInfo
   if (launch.incoming) out.add("-incoming", "defer");
   out.add("-chardev", socket_chardev("qmp", launch.qmp));
   out.add("-mon", "chardev=qmp,mode=control");
-  // Power-off and panic end the VM, and QEMU says which of them it was; a reboot is the guest's own affair.
-  out.add("-action", "reboot=reset,shutdown=poweroff,panic=shutdown,watchdog=reset");
+  // Power-off and panic end the VM, and QEMU says which of them it was; a reboot is the guest's own affair.  A microvm
+  // cannot reboot after a takeover, for want of firmware (firmware.h), so it never does.
+  const std::string_view reboot = config.machine == Machine::kMicrovm ? "shutdown" : "reset";
+  out.add("-action", fmt::format("reboot={},shutdown=poweroff,panic=shutdown,watchdog=reset", reboot));
   // clock=host: the emulated RTC shows the host's time even though the guest's own clock loses the pauses, so a guest
   // can mend its clock from it.  The hosts' clocks should agree (NTP).
   out.add("-rtc", "base=utc,clock=host");
@@ -92,8 +99,11 @@ void add_console(ArgumentList& out, const LaunchInfo& launch) {
   out.add("-device", "pvpanic");
 }
 
-void add_boot(ArgumentList& out, const VmConfig& config) {
-  if (config.firmware) out.add("-bios", config.firmware->path);
+void add_boot(ArgumentList& out, const VmConfig& config, const LaunchInfo& launch) {
+  if (config.machine != Machine::kMicrovm)
+    out.add("-blockdev", read_only_file("firmware", launch.firmware));
+  else if (!launch.firmware.empty())
+    out.add("-bios", launch.firmware);
   if (config.kernel) out.add("-kernel", config.kernel->path);
   if (config.initrd) out.add("-initrd", config.initrd->path);
   if (!config.append.empty()) out.add("-append", config.append);
@@ -118,8 +128,7 @@ void add_nic(ArgumentList& out, const VmConfig& config, const LaunchInfo& launch
 
 void add_disk(ArgumentList& out, const VmConfig& config, size_t i) {
   const DiskConfig& disk = config.disks[i];
-  out.add("-blockdev", fmt::format("driver=file,node-name=file{},filename={},read-only=on,auto-read-only=off", i,
-                                   option_value(disk.file.path)));
+  out.add("-blockdev", read_only_file(fmt::format("file{}", i), disk.file.path));
   out.add("-blockdev",
           fmt::format("driver={0},node-name=disk{1},file=file{1},read-only=on,auto-read-only=off", disk.format, i));
   out.add("-device", fmt::format("{},drive=disk{},id=virtio-disk{}",
@@ -130,13 +139,14 @@ void add_disk(ArgumentList& out, const VmConfig& config, size_t i) {
 
 std::vector<std::string> qemu_command_line(const VmConfig& config, const LaunchInfo& launch) {
   US_CHECK(launch.ram_fd >= 0);
+  US_CHECK(config.machine == Machine::kMicrovm || !launch.firmware.empty());
   US_CHECK(launch.vhost_user.size() == config.nics.size());
   ArgumentList out;
   out.add(config.qemu_binary);
   add_machine(out, config, launch);
   add_run_control(out, config, launch);
   add_console(out, launch);
-  add_boot(out, config);
+  add_boot(out, config, launch);
   for (size_t i = 0; i < config.nics.size(); ++i) add_nic(out, config, launch, i);
   for (size_t i = 0; i < config.disks.size(); ++i) add_disk(out, config, i);
   for (const QemuArgument& argument : config.qemu_args) out.add(argument.text);

@@ -32,6 +32,7 @@ struct LaunchInfo {
   int ram_fd = -1;
   QemuSocket qmp;
   std::vector<QemuSocket> vhost_user;  // one for each NIC of the configuration, in order
+  std::string firmware;                // find_firmware() (firmware.h); may be empty only for microvm
   std::string serial_log;              // appended to; empty: the guest's serial port leads nowhere
   bool incoming = false;               // wait for device state (the standby, and after a takeover)
 };

@@ -48,6 +48,7 @@ LaunchInfo full_launch() {
   launch.ram_fd = 3;
   launch.qmp.fd = 4;
   launch.vhost_user = {QemuSocket{5, ""}};
+  launch.firmware = "/usr/share/seabios/bios-256k.bin";
   launch.serial_log = "/run/web,serial.log";
   launch.incoming = true;
   return launch;
@@ -55,28 +56,31 @@ LaunchInfo full_launch() {
 
 // Several options to a line, as one would type them.
 TEST(CommandLine, HasExactlyTheseOptionsForAQ35StandbyUnderTcg) {
-  EXPECT_EQ(fmt::format("{}", fmt::join(qemu_command_line(full_config(), full_launch()), " ")),
-            "qemu-system-x86_64 -no-user-config -nodefaults"
-            " -machine q35,hpet=off,smm=off,vmport=off,memory-backend=mem,suppress-vmdesc=on,mem-merge=off,"
-            "dump-guest-core=off"
-            " -accel tcg -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq,-svm,-cx16"
-            " -smp cpus=2,sockets=1,cores=2,threads=1 -m 512M"
-            " -object memory-backend-file,id=mem,size=536870912,mem-path=/proc/self/fd/3,share=on,prealloc=off"
-            " -global migration.send-configuration=off -global migration.send-section-footer=off"
-            " -global migration.store-global-state=off"
-            " -name guest=web,debug-threads=on -S -incoming defer"
-            " -chardev socket,id=qmp,fd=4 -mon chardev=qmp,mode=control"
-            " -action reboot=reset,shutdown=poweroff,panic=shutdown,watchdog=reset -rtc base=utc,clock=host"
-            " -msg timestamp=on -display none -vga none -monitor none -parallel none"
-            " -chardev file,id=serial0,path=/run/web,,serial.log,append=on -serial chardev:serial0 -device pvpanic"
-            " -kernel /vm/vmlinuz -initrd /vm/initrd,1 -append console=ttyS0 quiet"
-            " -chardev socket,id=vhost0,fd=5 -netdev vhost-user,id=net0,chardev=vhost0,queues=1"
-            " -device virtio-net-pci,bus=pcie.0,addr=10,disable-legacy=on,romfile=,vectors=0,netdev=net0,"
-            "mac=52:54:00:12:34:56,id=nic0"
-            " -blockdev driver=file,node-name=file0,filename=/vm/a,,b.qcow2,read-only=on,auto-read-only=off"
-            " -blockdev driver=qcow2,node-name=disk0,file=file0,read-only=on,auto-read-only=off"
-            " -device virtio-blk-pci,bus=pcie.0,addr=18,disable-legacy=on,drive=disk0,id=virtio-disk0"
-            " -smbios type=1,serial=7");
+  EXPECT_EQ(
+      fmt::format("{}", fmt::join(qemu_command_line(full_config(), full_launch()), " ")),
+      "qemu-system-x86_64 -no-user-config -nodefaults"
+      " -machine q35,hpet=off,smm=off,vmport=off,pflash0=firmware,memory-backend=mem,suppress-vmdesc=on,mem-merge=off,"
+      "dump-guest-core=off"
+      " -accel tcg -cpu qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+aes,+pclmulqdq,-svm,-cx16"
+      " -smp cpus=2,sockets=1,cores=2,threads=1 -m 512M"
+      " -object memory-backend-file,id=mem,size=536870912,mem-path=/proc/self/fd/3,share=on,prealloc=off"
+      " -global migration.send-configuration=off -global migration.send-section-footer=off"
+      " -global migration.store-global-state=off"
+      " -name guest=web,debug-threads=on -S -incoming defer"
+      " -chardev socket,id=qmp,fd=4 -mon chardev=qmp,mode=control"
+      " -action reboot=reset,shutdown=poweroff,panic=shutdown,watchdog=reset -rtc base=utc,clock=host"
+      " -msg timestamp=on -display none -vga none -monitor none -parallel none"
+      " -chardev file,id=serial0,path=/run/web,,serial.log,append=on -serial chardev:serial0 -device pvpanic"
+      " -blockdev driver=file,node-name=firmware,filename=/usr/share/seabios/bios-256k.bin,read-only=on,"
+      "auto-read-only=off"
+      " -kernel /vm/vmlinuz -initrd /vm/initrd,1 -append console=ttyS0 quiet"
+      " -chardev socket,id=vhost0,fd=5 -netdev vhost-user,id=net0,chardev=vhost0,queues=1"
+      " -device virtio-net-pci,bus=pcie.0,addr=10,disable-legacy=on,romfile=,vectors=0,netdev=net0,"
+      "mac=52:54:00:12:34:56,id=nic0"
+      " -blockdev driver=file,node-name=file0,filename=/vm/a,,b.qcow2,read-only=on,auto-read-only=off"
+      " -blockdev driver=qcow2,node-name=disk0,file=file0,read-only=on,auto-read-only=off"
+      " -device virtio-blk-pci,bus=pcie.0,addr=18,disable-legacy=on,drive=disk0,id=virtio-disk0"
+      " -smbios type=1,serial=7");
 }
 
 TEST(CommandLine, DiffersBetweenPrimaryAndStandbyOnlyByIncoming) {
@@ -103,6 +107,7 @@ TEST(CommandLine, PutsMicrovmDevicesOnTheMmioTransport) {
   launch.vhost_user = {QemuSocket{-1, "/run/v0"}};
   const auto line = qemu_command_line(microvm, launch);
   EXPECT_THAT(line, Contains("microvm,memory-backend=mem,suppress-vmdesc=on,mem-merge=off,dump-guest-core=off"));
+  EXPECT_THAT(line, Contains("reboot=shutdown,shutdown=poweroff,panic=shutdown,watchdog=reset"));
   EXPECT_THAT(line, Contains("virtio-mmio.force-legacy=off"));
   EXPECT_THAT(line, Contains(testing::StartsWith("virtio-net-device,netdev=net0,mac=52:54:00:")));
   EXPECT_THAT(line, Contains("socket,id=qmp,path=/run/qmp,,1"));
