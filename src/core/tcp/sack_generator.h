@@ -1,0 +1,37 @@
+// SackGenerator: which SACK blocks an ACK carries (RFC 2018 section 4, RFC 2883 for duplicates).
+//
+// The first block holds the data that arrived last, the next ones repeat what was reported before, latest first, so
+// that each block is reported at least three times.  A duplicate (D-SACK) is reported once, before them.
+// Only places are remembered here; the blocks are what the owner's RangeSet says when the ACK is made, so that a
+// block never covers what may not be acknowledged.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/tcp/range_set.h"
+#include "core/tcp/seq_num.h"
+#include "core/tcp/tcp_options.h"
+
+namespace us {
+
+class SackGenerator {
+ public:
+  // Data at `at`, ahead of a hole, may now be reported; `ranges` holds it already.
+  void on_data_ahead(SeqNum at, const RangeSet& ranges);
+  // A part of a segment had been received before (RFC 2883 section 4: the first such part).
+  void on_duplicate(SeqRange range) { duplicate_ = range; }
+  // All that was ahead was forgotten.
+  void clear() { *this = SackGenerator(); }
+
+  // The blocks of an ACK for `ack`, into out.sack_blocks.  Forgets the duplicate.
+  void fill(SeqNum ack, const RangeSet& ranges, TcpOptions& out);
+
+ private:
+  std::array<SeqNum, TcpOptions::kSackBlocksMax> recent_;  // one place in each of the latest blocks, latest first
+  uint8_t recent_count_ = 0;
+  SeqRange duplicate_;
+};
+
+}  // namespace us
