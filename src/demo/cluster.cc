@@ -31,13 +31,6 @@ Status write_file(const fs::path& path, const std::string& text) {
   return {};
 }
 
-std::string process_name(pid_t pid) {
-  std::ifstream in(fmt::format("/proc/{}/comm", pid));
-  std::string name;
-  std::getline(in, name);
-  return name;
-}
-
 // Sends `line` to a service of the guest and returns the answer up to the end of the stream.
 Result<std::string> exchange(const NetNs& ns, uint16_t port, const std::string& line, bool until_end) {
   US_TRY(ns.enter());
@@ -69,6 +62,13 @@ Status check_guest_files(const std::string& guest_dir) {
 }
 
 }  // namespace
+
+std::string process_name(pid_t pid) {
+  std::ifstream in(fmt::format("/proc/{}/comm", pid));
+  std::string name;
+  std::getline(in, name);
+  return name;
+}
 
 Result<std::unique_ptr<Cluster>> Cluster::create(ClusterOptions options) {
   US_TRY(check_guest_files(options.guest_dir));

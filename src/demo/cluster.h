@@ -93,4 +93,7 @@ class Cluster {
   std::array<std::optional<HostDaemon>, kHosts> daemons_;
 };
 
+// The name of a process as the kernel keeps it (15 characters), or nothing when it is gone.
+std::string process_name(pid_t pid);
+
 }  // namespace us::demo

@@ -126,6 +126,10 @@ Status Lab::power_off(size_t host) const {
 Status Lab::power_on(size_t host) {
   const std::string name = hosts_[host].name();
   { const NetNs gone = std::move(hosts_[host]); }
+  // The kernel takes a namespace apart in its own time; the cables must make room for new ones now, unless they are
+  // gone already.
+  for (const std::string& port : {lan_port(host), replication_port(host)})
+    static_cast<void>(run_command({"ip", "-n", switch_.name(), "link", "delete", port}));
   US_ASSIGN(hosts_[host], NetNs::create(name));
   return wire_host(host);
 }

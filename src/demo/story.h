@@ -14,8 +14,8 @@
 namespace us::demo {
 
 struct DemoOptions {
-  std::string program;    // the understudy executable; empty: this one
-  std::string guest_dir;  // with vmlinuz and initrd.cpio; empty: guest/ beside the build's src/
+  std::string program{};    // the understudy executable; empty: this one
+  std::string guest_dir{};  // with vmlinuz and initrd.cpio; empty: guest/ beside the build's src/
   uint64_t rounds = 2;
   Fault fault = Fault::kKill;
   uint64_t seed = 0;  // 0: choose one
@@ -26,7 +26,7 @@ struct DemoOptions {
   uint64_t download_mib = 32;  // of each file
   bool ipv6 = false;
   bool keep = false;  // keep logs and files
-  std::string json_file;
+  std::string json_file{};
 };
 
 // Tells the story on standard output.  The exit status of the program: 0 only for a green verdict.

@@ -1,0 +1,56 @@
+// What the guest does to itself is not a failure of the host.
+#include "e2e.h"
+
+namespace us::e2e {
+namespace {
+
+using testing::HasSubstr;
+
+class GuestEnd : public E2e {
+ protected:
+  // Ends the guest by `line`; both daemons must see it, and no host may run it again.
+  void expect_end(const std::string& line, const std::string& words_of_primary) {
+    ASSERT_NO_FATAL_FAILURE(start_protected());
+    static_cast<void>(cluster_->run_in_guest(line));  // the connection dies with the guest
+    ASSERT_OK(cluster_->wait_until("the end of both QEMUs", kSoon, [this]() -> Result<bool> {
+      return !cluster_->has_qemu(0) && !cluster_->has_qemu(1);
+    }));
+    ASSERT_OK(cluster_->sleep(Duration::seconds(2)));  // several detection times
+    EXPECT_FALSE(cluster_->has_qemu(0));
+    EXPECT_FALSE(cluster_->has_qemu(1)) << "the standby has resurrected it";
+    EXPECT_NE(role(1), "primary");
+    EXPECT_THAT(log(0), HasSubstr(words_of_primary));
+  }
+};
+
+TEST_F(GuestEnd, PowerOffEndsTheVmOnBothHosts) { expect_end("poweroff -f", "powered itself off"); }
+
+TEST_F(GuestEnd, OrderlyPowerOffEndsTheVmOnBothHosts) { expect_end("poweroff", "powered itself off"); }
+
+TEST_F(GuestEnd, PanicIsReportedAsSuch) { expect_end("echo c >/proc/sysrq-trigger", "panicked"); }
+
+TEST_F(GuestEnd, RebootIsTheGuestsOwnAffair) {
+  ASSERT_NO_FATAL_FAILURE(start_protected());
+  const std::string before = boot_id();
+  ASSERT_FALSE(before.empty());
+  static_cast<void>(cluster_->run_in_guest("reboot -f"));
+  ASSERT_OK(cluster_->wait_until("the guest having booted again", kBoot, [&]() -> Result<bool> {
+    const std::string now = boot_id();
+    return !now.empty() && now != before;
+  }));
+  ASSERT_OK(cluster_->wait_protected(0, kSync));
+  EXPECT_EQ(role(1), "standby");
+  const auto status = cluster_->status(0);
+  ASSERT_OK(status);
+  EXPECT_EQ(status->generation, 1u);
+
+  // What was rebooted is protected like what was booted.
+  start_load();
+  ASSERT_OK(cluster_->power_off(0));
+  ASSERT_OK(cluster_->wait_role(1, "primary", kSoon));
+  expect_load_goes_on();
+  expect_load_unharmed();
+}
+
+}  // namespace
+}  // namespace us::e2e
