@@ -44,6 +44,8 @@ TEST_F(Network, DataAndReplicationLinksAreApart) {
 TEST_F(Network, PowerOffLeavesNoProcessAndPowerOnGivesAFreshHost) {
   auto process = ChildProcess::spawn({.argv = lab_->host(1).wrap({"sleep", "100"}), .inherited = {}});
   ASSERT_OK(process);
+  for (int tries = 0; lab_->host(1).processes().empty() && tries < 10'000; ++tries)
+    ::usleep(1000);  // until it is there
   ASSERT_FALSE(lab_->host(1).processes().empty());
   ASSERT_OK(lab_->power_off(1));
   EXPECT_TRUE(lab_->host(1).processes().empty());
