@@ -19,7 +19,8 @@ std::string derived_tap_name(std::string_view vm_name, size_t nic);
 // 52:54:00 (QEMU's own prefix, locally administered) and three bytes of a hash.
 std::array<uint8_t, 6> derived_mac(std::string_view vm_name, size_t nic);
 
-// 1–15 characters, no '/', no white space, neither "." nor "..", not "all" or "default" (sysctl names): what the kernel
+// What the kernel takes: 1 to 15 characters without "/", ":", "%" or white space, not "." or "..", and not "all" or
+// "default", which are names of their own below /proc/sys/net.
 // takes.
 bool is_interface_name(std::string_view name);
 
