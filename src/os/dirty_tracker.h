@@ -14,7 +14,7 @@
 namespace us {
 
 // Pages [first, first + count) of the RAM file.
-struct PageRun {
+struct DirtyRun {
   PageIndex first;
   uint64_t count;
 };
@@ -23,7 +23,7 @@ class DirtyTracker {
  public:
   virtual ~DirtyTracker() = default;
   // Appends the written runs to `out`, in ascending order, and starts watching them anew.
-  virtual Status scan(std::vector<PageRun>& out) = 0;
+  virtual Status scan(std::vector<DirtyRun>& out) = 0;
   // For status: the method's name, e.g. "userfaultfd".
   virtual const char* name() const = 0;
 };

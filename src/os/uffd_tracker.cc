@@ -77,12 +77,12 @@ Status UffdTracker::register_in(pid_t qemu, const std::vector<Mapping>& mappings
   return {};
 }
 
-Status UffdTracker::scan(std::vector<PageRun>& out) {
+Status UffdTracker::scan(std::vector<DirtyRun>& out) {
   for (const Mapping& mapping : mappings_) US_TRY(scan_mapping(mapping, out));
   return {};
 }
 
-Status UffdTracker::scan_mapping(const Mapping& mapping, std::vector<PageRun>& out) {
+Status UffdTracker::scan_mapping(const Mapping& mapping, std::vector<DirtyRun>& out) {
   for (uint64_t at = mapping.start; at < mapping.end;) {
     abi::PmScanArg arg{};
     arg.size = sizeof arg;

@@ -21,7 +21,7 @@ namespace us {
 class UffdTracker final : public DirtyTracker {
  public:
   static Result<std::unique_ptr<UffdTracker>> attach(pid_t qemu, const GuestRam& ram);
-  Status scan(std::vector<PageRun>& out) override;
+  Status scan(std::vector<DirtyRun>& out) override;
   const char* name() const override { return "userfaultfd"; }
 
  private:
@@ -34,7 +34,7 @@ class UffdTracker final : public DirtyTracker {
   UffdTracker(UniqueFd pagemap, std::vector<Mapping> mappings);
   static Result<std::vector<Mapping>> find_mappings(pid_t qemu, const GuestRam& ram);
   static Status register_in(pid_t qemu, const std::vector<Mapping>& mappings);
-  Status scan_mapping(const Mapping& mapping, std::vector<PageRun>& out);
+  Status scan_mapping(const Mapping& mapping, std::vector<DirtyRun>& out);
 
   UniqueFd pagemap_;
   std::vector<Mapping> mappings_;

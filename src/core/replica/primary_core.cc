@@ -1,0 +1,219 @@
+// Theory of operation.
+//
+// The lease.  Every message to the standby carries our clock; the standby echoes the latest one.  The standby claims no
+// earlier than `detection` after it last heard us, and it cannot have heard a message before we sent it: so until
+// `echoed + detection`, measured on our clock alone, no other generation can be running.  lease() is a tenth shorter.
+//
+// Isolation.  When the link is lost or silent the primary first waits (primary_delay), so that a standby that is cut off
+// from us but not from the world goes first, then claims.  If the standby is heard again before the arbiter has answered,
+// nobody has moved: a standby that has begun to claim sends no echoes.  The pair then goes on as before.  A claim whose
+// answer never came may have been recorded; that does no harm, because a later claim of the same node is granted again.
+#include "core/replica/primary_core.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace us {
+
+const char* to_string(PrimaryState state) {
+  switch (state) {
+    case PrimaryState::kSolo: return "solo";
+    case PrimaryState::kSyncing: return "syncing";
+    case PrimaryState::kProtected: return "protected";
+    case PrimaryState::kIsolated: return "isolated";
+    case PrimaryState::kHandingOver: return "handing-over";
+    case PrimaryState::kResigned: return "resigned";
+    case PrimaryState::kHandedOver: return "handed-over";
+    case PrimaryState::kFenced: return "fenced";
+    case PrimaryState::kEnded: return "ended";
+  }
+  return "?";
+}
+
+PrimaryCore::PrimaryCore(const FailoverConfig& config, Generation generation)
+    : config_(config), generation_(generation), claiming_(generation.next()) {}
+
+void PrimaryCore::on_link_up(Instant now) {
+  US_CHECK(state_ == PrimaryState::kSolo);
+  state_ = PrimaryState::kSyncing;
+  link_intact_ = true;
+  last_heard_ = now;
+  reason_.clear();
+}
+
+void PrimaryCore::on_link_lost(Instant now) {
+  link_intact_ = false;
+  if (state_ == PrimaryState::kSyncing) {
+    // No epoch was ever cut: the standby cannot hold one, and nobody needs to be asked.
+    state_ = PrimaryState::kSolo;
+    reason_ = "the standby was lost before it was in sync";
+  } else if (state_ == PrimaryState::kProtected || state_ == PrimaryState::kHandingOver) {
+    isolate(now, config_.primary_delay, "the connection to the standby broke");
+  } else if (state_ == PrimaryState::kResigned) {
+    claim_at_ = std::min(claim_at_, now + config_.primary_delay);
+  }
+}
+
+void PrimaryCore::on_heard(Instant now, Instant echoed) {
+  last_heard_ = now;
+  lease_until_ = std::max(lease_until_, echoed + config_.lease());
+  // Only an echo of something recent says that the standby still follows us.
+  const bool fresh = now - echoed < config_.lease();
+  if (state_ == PrimaryState::kIsolated && link_intact_ && !claim_pending_ && fresh) {
+    state_ = final_cut_ ? PrimaryState::kHandingOver : PrimaryState::kProtected;
+    claim_at_ = Instant::far_future();
+    oldest_unacked_at_ = now;
+    reason_.clear();
+  }
+}
+
+bool PrimaryCore::on_ack(Epoch epoch, Instant now) {
+  if (epoch > last_cut_) return false;
+  if (epoch <= committed_) return true;
+  committed_ = epoch;
+  oldest_unacked_at_ = now;
+  return true;
+}
+
+bool PrimaryCore::may_cut() const {
+  if (state_ != PrimaryState::kSyncing && state_ != PrimaryState::kProtected && !wants_final_cut()) return false;
+  return last_cut_.value() - committed_.value() < static_cast<uint64_t>(config_.epochs_in_flight_max);
+}
+
+void PrimaryCore::on_cut(Epoch epoch, Instant now) {
+  US_CHECK(epoch > last_cut_);
+  if (state_ == PrimaryState::kSyncing) {
+    // What was cut before belongs to another standby's time.
+    committed_ = Epoch{epoch.value() - 1};
+    state_ = PrimaryState::kProtected;
+    last_cut_ = committed_;
+  }
+  US_CHECK(epoch == last_cut_.next());
+  if (last_cut_ == committed_) oldest_unacked_at_ = now;
+  last_cut_ = epoch;
+  if (state_ == PrimaryState::kHandingOver) final_cut_ = true;
+}
+
+void PrimaryCore::isolate(Instant now, Duration delay, std::string reason) {
+  state_ = PrimaryState::kIsolated;
+  claim_at_ = now + delay;
+  reason_ = std::move(reason);
+}
+
+std::optional<Generation> PrimaryCore::poll_claim() {
+  if (!awaiting_arbiter() || claim_pending_ || claim_at_ == Instant::far_future() || claim_at_ > last_deadline_)
+    return std::nullopt;
+  claim_pending_ = true;
+  return claiming_;
+}
+
+void PrimaryCore::on_claim_answer(const ClaimAnswer& answer, Instant now) {
+  if (!claim_pending_ || answer.generation != claiming_) return;
+  claim_pending_ = false;
+  if (!awaiting_arbiter()) return;
+  switch (answer.result) {
+    case ClaimResult::kGranted:
+      generation_ = claiming_;
+      claiming_ = generation_.next();
+      state_ = PrimaryState::kSolo;
+      claim_at_ = Instant::far_future();
+      link_intact_ = false;
+      reason_ += "; the arbiter granted generation " + std::to_string(generation_.value());
+      return;
+    case ClaimResult::kTaken:
+      state_ = PrimaryState::kFenced;
+      claim_at_ = Instant::far_future();
+      reason_ += "; the arbiter gave generation " + std::to_string(claiming_.value()) + " to " + answer.holder;
+      return;
+    case ClaimResult::kUnavailable:
+      claim_at_ = now + config_.claim_retry;
+      reason_ = "the arbiter does not answer (" + answer.detail + "); nothing is released until it does";
+      return;
+  }
+}
+
+bool PrimaryCore::on_switchover_requested(Instant) {
+  if (state_ != PrimaryState::kProtected) return false;
+  state_ = PrimaryState::kHandingOver;
+  return true;
+}
+
+void PrimaryCore::on_handover_go_sent(Instant now) {
+  US_CHECK(handover_ready());
+  state_ = PrimaryState::kResigned;
+  // The standby answers when it runs.  If it never does, the arbiter says who goes on.
+  claim_at_ = now + config_.ack_timeout;
+  reason_ = "the standby did not confirm the hand-over";
+}
+
+void PrimaryCore::on_handover_done(Instant) {
+  if (state_ == PrimaryState::kResigned) state_ = PrimaryState::kHandedOver;
+}
+
+void PrimaryCore::on_handover_aborted(Instant now) {
+  if (state_ != PrimaryState::kResigned && state_ != PrimaryState::kHandingOver) return;
+  // A standby that was told to go has claimed our next generation, and spent it.
+  if (state_ == PrimaryState::kResigned) claiming_ = claiming_.next();
+  isolate(now, Duration{}, "the standby could not take over");
+  link_intact_ = false;
+}
+
+void PrimaryCore::on_guest_ended() {
+  if (state_ == PrimaryState::kFenced || state_ == PrimaryState::kHandedOver) return;
+  state_ = PrimaryState::kEnded;
+}
+
+void PrimaryCore::on_fatal() {
+  if (state_ == PrimaryState::kFenced || state_ == PrimaryState::kHandedOver) return;
+  state_ = PrimaryState::kFenced;
+  reason_ = "QEMU failed on this host";
+}
+
+void PrimaryCore::on_deadline(Instant now) {
+  last_deadline_ = now;
+  if (state_ == PrimaryState::kSyncing && now - last_heard_ >= config_.sync_timeout) on_link_lost(now);
+  if (state_ == PrimaryState::kProtected || state_ == PrimaryState::kHandingOver) {
+    if (now - last_heard_ >= config_.detection) {
+      isolate(now, config_.primary_delay, "nothing was heard from the standby");
+    } else if (last_cut_ != committed_ && now - oldest_unacked_at_ >= config_.ack_timeout) {
+      // It lives, so it will not claim: no reason to let it go first.
+      isolate(now, Duration{}, "the standby stopped acknowledging epochs");
+      link_intact_ = false;
+    }
+  }
+}
+
+Instant PrimaryCore::next_deadline() const {
+  switch (state_) {
+    case PrimaryState::kSyncing:
+      return last_heard_ + config_.sync_timeout;
+    case PrimaryState::kProtected:
+    case PrimaryState::kHandingOver: {
+      Instant next = last_heard_ + config_.detection;
+      if (last_cut_ != committed_) next = std::min(next, oldest_unacked_at_ + config_.ack_timeout);
+      return next;
+    }
+    case PrimaryState::kIsolated:
+    case PrimaryState::kResigned:
+      return claim_pending_ ? Instant::far_future() : claim_at_;
+    default:
+      return Instant::far_future();
+  }
+}
+
+GateMode PrimaryCore::gate_mode() const {
+  switch (state_) {
+    case PrimaryState::kSolo:
+    case PrimaryState::kSyncing:
+      return GateMode::kSolo;
+    case PrimaryState::kProtected:
+    case PrimaryState::kIsolated:
+    case PrimaryState::kHandingOver:
+      return GateMode::kProtected;
+    default:
+      return GateMode::kHeld;
+  }
+}
+
+}  // namespace us

@@ -1,0 +1,115 @@
+#include "host/capture.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "os/clock.h"
+
+namespace us {
+namespace {
+
+// A QEMU that does not answer for this long has failed.  Saving takes single milliseconds; a host that swaps or is
+// badly overloaded may need seconds.
+constexpr Duration kQemuTimeout = Duration::seconds(10);
+
+}  // namespace
+
+void merge_runs(const std::vector<DirtyRun>& a, const std::vector<DirtyRun>& b, std::vector<DirtyRun>& out) {
+  out.clear();
+  auto next_a = a.begin(), next_b = b.begin();
+  while (next_a != a.end() || next_b != b.end()) {
+    const bool take_a = next_b == b.end() || (next_a != a.end() && next_a->first <= next_b->first);
+    const DirtyRun& run = take_a ? *next_a++ : *next_b++;
+    const uint64_t end = run.first.value() + run.count;
+    if (!out.empty() && run.first.value() <= out.back().first.value() + out.back().count) {
+      out.back().count = std::max(out.back().first.value() + out.back().count, end) - out.back().first.value();
+    } else {
+      out.push_back(run);
+    }
+  }
+}
+
+Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, CapturedEpoch& out) {
+  began_ = clock_now();
+  out.epoch = epoch;
+  // Sent back to back: QEMU starts to save the moment the guest stands.
+  US_TRY(vm_.qmp().send("stop"));
+  US_TRY(vm_.qmp().send("xen-save-devices-state", {{"filename", Vm::state_path()}, {"live", false}}));
+  US_TRY(vm_.qmp().receive(kQemuTimeout));
+  const Instant stopped = clock_now();
+  parts_.stop = stopped - began_;
+  // QEMU answers "stop" after it has stopped the rings, so from here on the data path leaves the guest's memory alone.
+  US_CHECK(vm_.net().quiescent());
+  US_TRY(collect_dirty(out.runs));
+  if (!owed.empty()) {
+    merge_runs(out.runs, owed, merged_);
+    std::swap(out.runs, merged_);
+  }
+  const Instant scanned = clock_now();
+  parts_.scan = scanned - stopped;
+  US_TRY(copy_pages(out));
+  out.nic_addresses = vm_.net().snapshot_addresses();
+  const Instant copied = clock_now();
+  parts_.copy = copied - scanned;
+  US_TRY(vm_.qmp().receive(kQemuTimeout));
+  US_TRY(read_device_state(out.device_state));
+  parts_.save = clock_now() - copied;
+  vm_.net().set_epoch(epoch.next());
+  return {};
+}
+
+Status Capture::resume() {
+  const Instant before = clock_now();
+  US_TRY(vm_.qmp().execute("cont", nullptr, kQemuTimeout));
+  const Instant now = clock_now();
+  parts_.resume = now - before;
+  parts_.total = now - began_;
+  return {};
+}
+
+Status Capture::scan_live(std::vector<DirtyRun>& out) { return collect_dirty(out); }
+
+Status Capture::collect_dirty(std::vector<DirtyRun>& out) {
+  scanned_.clear();
+  own_runs_.clear();
+  US_TRY(vm_.tracker().scan(scanned_));
+  vm_.own_writes().drain([&](PageIndex page) {
+    if (!own_runs_.empty() && own_runs_.back().first.value() + own_runs_.back().count == page.value())
+      ++own_runs_.back().count;
+    else
+      own_runs_.push_back({page, 1});
+  });
+  merge_runs(scanned_, own_runs_, out);
+  return {};
+}
+
+Status Capture::copy_pages(CapturedEpoch& out) {
+  out.pages = 0;
+  for (const DirtyRun& run : out.runs) out.pages += run.count;
+  uint8_t* to = out.reserve(out.pages);
+  for (const DirtyRun& run : out.runs) {
+    std::memcpy(to, vm_.ram().base() + run.first.value() * kPageSize, run.count * kPageSize);
+    to += run.count * kPageSize;
+  }
+  return {};
+}
+
+Status Capture::read_device_state(Bytes& out) {
+  struct stat status {};
+  if (::fstat(vm_.state_fd(), &status) != 0) return fail_errno("fstat of the device state", errno);
+  out.resize(static_cast<size_t>(status.st_size));
+  for (size_t at = 0; at < out.size();) {
+    const ssize_t n = ::pread(vm_.state_fd(), out.data() + at, out.size() - at, static_cast<off_t>(at));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return fail_errno("read the device state", n < 0 ? errno : EIO);
+    at += static_cast<size_t>(n);
+  }
+  return {};
+}
+
+}  // namespace us

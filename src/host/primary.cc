@@ -1,0 +1,402 @@
+#include "host/primary.h"
+
+#include <poll.h>
+
+#include <algorithm>
+
+#include <spdlog/spdlog.h>
+
+#include "os/clock.h"
+
+namespace us {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kDialInterval = Duration::seconds(1);
+constexpr Duration kIdleWait = Duration::seconds(1);
+// A synchronisation ends with the first cut once so little is left that the cut is as short as any other, or after so
+// many rounds that the guest evidently writes faster than the link carries.
+constexpr uint64_t kSyncPagesLeft = 2048;
+constexpr uint32_t kSyncRoundsMax = 12;
+constexpr size_t kSparesMax = 4;
+constexpr Duration kGuestEndAckTimeout = Duration::seconds(2);
+constexpr Duration kStreamStallTimeout = Duration::seconds(5);
+
+uint64_t count_pages(const std::vector<DirtyRun>& runs) {
+  uint64_t pages = 0;
+  for (const DirtyRun& run : runs) pages += run.count;
+  return pages;
+}
+
+PageMode page_mode(Compression compression) {
+  switch (compression) {
+    case Compression::kAuto: return PageMode::kAuto;
+    case Compression::kLz4: return PageMode::kLz4;
+    case Compression::kNone: return PageMode::kNone;
+  }
+  return PageMode::kAuto;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Primary>> Primary::create(NodeContext& context, std::unique_ptr<Vm> vm, Generation generation,
+                                                 std::vector<TakeoverRecord>& takeovers, CommandQueue& commands) {
+  US_ASSIGN(EventFd wake, EventFd::create());
+  US_ASSIGN(EventFd coordinator_wake, EventFd::create());
+  std::unique_ptr<Primary> primary(
+      new Primary(context, std::move(vm), takeovers, commands, std::move(wake)));
+  primary->coordinator_ = std::make_unique<PrimaryCoordinator>(context.failover(), generation, primary->vm_->net(),
+                                                               context.arbiter, context.heartbeats.get(),
+                                                               std::move(coordinator_wake), primary->wake_);
+  return primary;
+}
+
+Primary::Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<TakeoverRecord>& takeovers,
+                 CommandQueue& commands, EventFd wake)
+    : context_(context),
+      vm_(std::move(vm)),
+      takeovers_(takeovers),
+      commands_(commands),
+      wake_(std::move(wake)),
+      capture_(*vm_) {}
+
+Primary::~Primary() {
+  close_link();
+  answer_switchover(fail(ErrorKind::kRefused, "the VM ended before it was handed over"));
+}
+
+RoleOutcome Primary::run() {
+  vm_->net().set_epoch(next_epoch_);
+  if (const Status resumed = vm_->resume(); !resumed) return on_qemu_failure(resumed.error());
+  guest_stopped_ = false;
+  resumed_at_ = clock_now();
+  if (!takeovers_.empty()) vm_->net().announce();
+  on_running();
+  for (;;) {
+    if (auto outcome = handle_events()) return *outcome;
+    if (auto outcome = handle_commands()) return *outcome;
+    const Instant now = clock_now();
+    const PrimaryState state = coordinator_->state();
+    log_state(state);
+    if (auto outcome = step(state, now)) return *outcome;
+    if (coordinator_->state() == state) wait_for_something(state, clock_now());
+  }
+}
+
+std::optional<RoleOutcome> Primary::step(PrimaryState state, Instant now) {
+  switch (state) {
+    case PrimaryState::kSolo:
+      close_link();
+      if (guest_stopped_) {
+        if (const Status resumed = capture_.resume(); !resumed) return on_qemu_failure(resumed.error());
+        guest_stopped_ = false;
+        coordinator_->with_core([](PrimaryCore& core) { core.on_resumed(); });
+        answer_switchover(fail(ErrorKind::kRefused, "the hand-over failed; the VM goes on here"));
+      }
+      look_for_standby(now);
+      return std::nullopt;
+    case PrimaryState::kSyncing:
+      return sync_step();
+    case PrimaryState::kProtected:
+      answer_switchover(fail(ErrorKind::kRefused, "the hand-over was given up; the VM goes on here, protected"));
+      if (now < next_cut_) return std::nullopt;
+      return cut(false);
+    case PrimaryState::kHandingOver:
+    case PrimaryState::kResigned:
+      return hand_over_step();
+    case PrimaryState::kIsolated:
+      return std::nullopt;
+    case PrimaryState::kHandedOver:
+      answer_switchover("handed over to " + peer_node_);
+      return RoleOutcome{RoleEnd::kHandedOver, "handed over to " + peer_node_};
+    case PrimaryState::kFenced:
+      return RoleOutcome{RoleEnd::kFenced, coordinator_->view().reason};
+    case PrimaryState::kEnded:
+      return RoleOutcome{RoleEnd::kGuestEnded, guest_end_text_};
+  }
+  return std::nullopt;
+}
+
+void Primary::wait_for_something(PrimaryState state, Instant now) {
+  Instant until = now + kIdleWait;
+  if (state == PrimaryState::kProtected && coordinator_->with_core([](PrimaryCore& core) { return core.may_cut(); }))
+    until = std::min(until, next_cut_);
+  if (state == PrimaryState::kSolo) until = std::min(until, next_dial_);
+  // Without an eventfd for it: the gate empties on its own thread.
+  if (state == PrimaryState::kHandingOver) until = std::min(until, now + Duration::millis(1));
+  const int64_t left = std::max<int64_t>(0, (until - now).to_nanos());
+  const timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
+  pollfd waiting[] = {{wake_.fd(), POLLIN, 0},
+                      {commands_.fd(), POLLIN, 0},
+                      {vm_->qmp().fd(), POLLIN, 0},
+                      {vm_->process().exit_fd(), POLLIN, 0}};
+  ::ppoll(waiting, std::size(waiting), &timeout, nullptr);
+  wake_.drain();
+}
+
+// ---- the link ----
+
+void Primary::look_for_standby(Instant now) {
+  if (now < next_dial_) return;
+  const Generation generation = coordinator_->view().generation;
+  for (const SocketAddress& address : context_.others) {
+    Result<StandbyPeer> peer = dial_standby(context_, address, make_hello(context_, vm_->identity(), generation));
+    if (peer) return start_link(std::move(*peer));
+    const std::string error = address.text() + ": " + peer.error().message;
+    if (error != last_dial_error_) spdlog::warn("no standby yet, the VM is NOT protected: {}", error);
+    last_dial_error_ = error;
+  }
+  next_dial_ = clock_now() + kDialInterval;
+}
+
+void Primary::start_link(StandbyPeer peer) {
+  spdlog::info("standby {} found; synchronising {} MB", peer.node, vm_->ram().size() >> 20);
+  last_dial_error_.clear();
+  round_ = SyncRound{};
+  round_on_wire_ = false;
+  sync_pages_base_ = 0;
+  sync_pages_total_ = 0;
+  dirty_ = {{PageIndex{0}, vm_->ram().page_count()}};
+  std::vector<DirtyRun> forgotten;  // everything is sent anyway; from here on changes count
+  if (!capture_.scan_live(forgotten)) return;
+  StreamSender::Hooks hooks;
+  hooks.epoch_sent = [this](std::unique_ptr<CapturedEpoch> epoch) {
+    return_spare(std::move(epoch));
+    wake_.signal();
+  };
+  hooks.round_sent = [this] {
+    round_on_wire_ = false;
+    wake_.signal();
+  };
+  hooks.failed = [this](const std::string& reason) { coordinator_->stream_failed(reason); };
+  const std::lock_guard lock(peer_mutex_);
+  peer_ = std::move(peer);
+  peer_node_ = peer_->node;
+  sender_ = std::make_unique<StreamSender>(peer_->stream.get(), peer_->version, vm_->ram(),
+                                           page_mode(context_.config.replication.compression), kStreamStallTimeout,
+                                           std::move(hooks));
+  coordinator_->attach(*peer_);
+}
+
+void Primary::close_link() {
+  if (!peer_) return;
+  coordinator_->detach();
+  std::unique_ptr<StreamSender> sender;
+  {
+    const std::lock_guard lock(peer_mutex_);
+    sender = std::move(sender_);
+  }
+  sender.reset();  // outside the lock: it joins a thread
+  peer_.reset();
+  next_dial_ = clock_now() + kDialInterval;
+}
+
+std::optional<RoleOutcome> Primary::sync_step() {
+  if (round_on_wire_) return std::nullopt;
+  if (round_ != SyncRound{}) {
+    if (const Status scanned = capture_.scan_live(dirty_); !scanned) return on_qemu_failure(scanned.error());
+    // The pages found here are in no later scan: they go into a round, or into the first cut.
+    if (count_pages(dirty_) <= kSyncPagesLeft || round_.value() >= kSyncRoundsMax) return cut(false);
+  } else {
+    sender_->send_message(SyncBegin{count_pages(dirty_)});
+  }
+  round_ = SyncRound{round_.value() + 1};
+  round_on_wire_ = true;
+  sync_pages_total_ = count_pages(dirty_);
+  sync_pages_base_ = sender_->pages_sent();
+  sender_->send_round(round_, std::exchange(dirty_, {}));
+  return std::nullopt;
+}
+
+// ---- epochs ----
+
+std::optional<RoleOutcome> Primary::cut(bool final) {
+  if (!coordinator_->with_core([](PrimaryCore& core) { return core.may_cut(); })) return std::nullopt;
+  std::unique_ptr<CapturedEpoch> epoch = take_spare();
+  epoch->handover = final;
+  const Instant began = clock_now();
+  if (const Status captured = capture_.stop_and_copy(next_epoch_, dirty_, *epoch); !captured)
+    return on_qemu_failure(captured.error());
+  dirty_.clear();
+  const Epoch number = next_epoch_;
+  ++next_epoch_;
+  // Before the guest runs on: its next frame must find the gate closed.
+  const bool still_linked = coordinator_->with_core([&](PrimaryCore& core) {
+    const bool linked = core.state() == PrimaryState::kSyncing || core.state() == PrimaryState::kProtected ||
+                        core.state() == PrimaryState::kHandingOver;
+    if (linked) core.on_cut(number, clock_now());
+    return linked;
+  });
+  guest_stopped_ = true;
+  if (!final || !still_linked) {
+    if (const Status resumed = capture_.resume(); !resumed) {
+      if (auto outcome = handle_events()) return outcome;
+      return on_qemu_failure(resumed.error());
+    }
+    guest_stopped_ = false;
+  }
+  stats_.on_epoch(capture_.parts(), epoch->pages, epoch->device_state.size(), began - resumed_at_);
+  resumed_at_ = clock_now();
+  next_cut_ = resumed_at_ + context_.config.epoch_length;
+  if (still_linked) sender_->send_epoch(std::move(epoch));
+  else return_spare(std::move(epoch));
+  return std::nullopt;
+}
+
+std::unique_ptr<CapturedEpoch> Primary::take_spare() {
+  const std::lock_guard lock(spares_mutex_);
+  if (spares_.empty()) return std::make_unique<CapturedEpoch>();
+  std::unique_ptr<CapturedEpoch> spare = std::move(spares_.back());
+  spares_.pop_back();
+  return spare;
+}
+
+void Primary::return_spare(std::unique_ptr<CapturedEpoch> epoch) {
+  epoch->trim();
+  const std::lock_guard lock(spares_mutex_);
+  if (spares_.size() < kSparesMax) spares_.push_back(std::move(epoch));
+}
+
+// ---- planned hand-over ----
+
+std::optional<RoleOutcome> Primary::hand_over_step() {
+  const auto [wants_cut, ready, epoch, generation] = coordinator_->with_core([](PrimaryCore& core) {
+    return std::tuple(core.wants_final_cut(), core.handover_ready(), core.last_cut(), core.generation());
+  });
+  if (wants_cut) return cut(true);
+  // All that the guest ever said must have left before another host speaks for it.
+  if (ready && vm_->net().counters().gate.gated_packets == 0) {
+    coordinator_->with_core([&](PrimaryCore& core) {
+      if (core.handover_ready()) core.on_handover_go_sent(clock_now());
+    });
+    if (coordinator_->state() == PrimaryState::kResigned)
+      sender_->send_message(HandoverGo{epoch, generation.next()});
+  }
+  return std::nullopt;
+}
+
+void Primary::answer_switchover(Result<std::string> answer) {
+  if (!switchover_) return;
+  switchover_->answer->set_value(std::move(answer));
+  switchover_.reset();
+}
+
+// ---- commands, events, ends ----
+
+std::optional<RoleOutcome> Primary::handle_commands() {
+  for (Command& command : commands_.take()) {
+    if (command.kind == CommandKind::kStop) {
+      command.answer->set_value("the VM is ended");
+      return end_guest(GuestEnd::kQuit, "ended by its operator");
+    }
+    const bool accepted = coordinator_->with_core(
+        [](PrimaryCore& core) { return core.on_switchover_requested(clock_now()); });
+    if (accepted) {
+      spdlog::info("handing over to {}", peer_node_);
+      switchover_ = std::move(command);
+    } else if (command.kind == CommandKind::kLeave) {
+      command.answer->set_value("the VM is ended");
+      return end_guest(GuestEnd::kQuit, "this host was asked to leave, and no standby could take the VM");
+    } else {
+      command.answer->set_value(
+          fail(ErrorKind::kRefused, std::string("only a protected VM can be handed over; this one is ") +
+                                        to_string(coordinator_->state())));
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<RoleOutcome> Primary::handle_events() {
+  const Result<std::vector<Json>> events = vm_->qmp().take_events();
+  if (!events) {
+    if (guest_end_) return end_guest(*guest_end_, guest_end_text_);
+    return on_qemu_failure(events.error());
+  }
+  for (const Json& event : *events) note_guest_event(event);
+  if (guest_end_) return end_guest(*guest_end_, guest_end_text_);
+  return std::nullopt;
+}
+
+void Primary::note_guest_event(const Json& event) {
+  const std::string name = event.value("event", std::string());
+  const Json data = event.value("data", Json::object());
+  if (name == "RESET" && data.value("guest", false)) {
+    ++guest_resets_;
+    spdlog::info("the guest reboots");
+  } else if (name == "GUEST_PANICKED") {
+    spdlog::error("the guest's kernel panicked");
+    guest_end_text_ = "the guest's kernel panicked";
+  } else if (name == "SHUTDOWN") {
+    const std::string reason = data.value("reason", std::string());
+    const bool panic = reason == "guest-panic" || !guest_end_text_.empty();
+    guest_end_ = panic ? GuestEnd::kPanic : reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
+    if (!panic) guest_end_text_ = "the guest powered itself off";
+  }
+}
+
+std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string& text) {
+  spdlog::info("the VM has ended: {}", text);
+  const PrimaryState state = coordinator_->state();
+  const bool linked = state == PrimaryState::kProtected || state == PrimaryState::kSyncing;
+  if (linked && sender_) {
+    sender_->send_message(GuestEnded{reason, text});
+    const Instant deadline = clock_now() + kGuestEndAckTimeout;
+    while (clock_now() < deadline && !coordinator_->view().guest_end_acked) {
+      wait_readable(wake_.fd(), std::min(deadline, clock_now() + Duration::millis(50)));
+      wake_.drain();
+    }
+    if (!coordinator_->view().guest_end_acked)
+      spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
+  }
+  const Generation generation = coordinator_->view().generation;
+  coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
+  if (const Status marked = context_.arbiter->mark_ended(generation, text); !marked)
+    spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
+  close_link();
+  return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};
+}
+
+RoleOutcome Primary::on_qemu_failure(const Error& error) {
+  // The guest may have ended itself in the middle of a capture: its last words are in the events.
+  if (Result<std::vector<Json>> events = vm_->qmp().take_events())
+    for (const Json& event : *events) note_guest_event(event);
+  if (guest_end_)
+    if (auto outcome = end_guest(*guest_end_, guest_end_text_)) return *outcome;
+  std::string text = "QEMU failed: " + error.message;
+  if (const auto how = vm_->process().poll_exit()) text += " (QEMU " + *how + ")";
+  const PrimaryState before = coordinator_->state();
+  const Generation generation = coordinator_->view().generation;
+  // First silence, then the word: what is resigned must never be spoken for again.
+  coordinator_->with_core([](PrimaryCore& core) { core.on_fatal(); });
+  vm_->process().kill_and_reap();
+  if (before == PrimaryState::kProtected && sender_) {
+    spdlog::error("{}; the standby is told to go on", text);
+    sender_->send_message(Resigned{generation, text});
+    sender_->drain(kGuestEndAckTimeout);
+    text += "; the standby was told to go on";
+  }
+  return {RoleEnd::kFailed, text};
+}
+
+void Primary::log_state(PrimaryState state) {
+  if (state == logged_state_) return;
+  const PrimaryCoordinator::View view = coordinator_->view();
+  switch (state) {
+    case PrimaryState::kSolo:
+      spdlog::warn("running SOLO as generation {}: this VM is NOT protected{}{}", view.generation.value(),
+                   view.reason.empty() ? "" : ": ", view.reason);
+      break;
+    case PrimaryState::kProtected:
+      spdlog::info("PROTECTED by {} (generation {})", peer_node_, view.generation.value());
+      break;
+    case PrimaryState::kIsolated:
+      spdlog::warn("{}; output is held until the arbiter has decided", view.reason);
+      break;
+    default:
+      spdlog::info("{}{}{}", to_string(state), view.reason.empty() ? "" : ": ", view.reason);
+  }
+  logged_state_ = state;
+}
+
+}  // namespace us

@@ -1,0 +1,107 @@
+// Primary: the engine.  Runs the guest in epochs and feeds a standby; on the node's main thread.
+//
+//     solo: look for a standby        syncing: rounds of live pages, then the first cut
+//     protected: run for one epoch length, capture, queue for sending, run on
+//
+// Decisions (may an epoch be cut, who may go on alone, when is this host fenced) are PrimaryCore's; this class carries
+// them out.  Owns the Vm; on every end but kHandedOver the guest is gone.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "host/capture.h"
+#include "host/command_queue.h"
+#include "host/dial.h"
+#include "host/node_context.h"
+#include "host/primary_coordinator.h"
+#include "host/primary_stats.h"
+#include "host/stream_sender.h"
+#include "host/vm.h"
+#include "os/event_fd.h"
+
+namespace us {
+
+class Primary {
+ public:
+  // The guest of `vm` is stopped and has never run here; run() lets it go.
+  static Result<std::unique_ptr<Primary>> create(NodeContext& context, std::unique_ptr<Vm> vm, Generation generation,
+                                                 std::vector<TakeoverRecord>& takeovers, CommandQueue& commands);
+  ~Primary();
+
+  // Called once the guest runs.
+  std::function<void()> on_running;
+
+  // Until the role ends.
+  RoleOutcome run();
+
+  // Any thread.
+  nlohmann::json status() const;
+
+ private:
+  Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<TakeoverRecord>& takeovers, CommandQueue& commands,
+          EventFd wake);
+
+  // One turn of the loop for the state the core is in.  An outcome ends the role.
+  std::optional<RoleOutcome> step(PrimaryState state, Instant now);
+  void wait_for_something(PrimaryState state, Instant now);
+  std::optional<RoleOutcome> handle_events();
+  std::optional<RoleOutcome> handle_commands();
+
+  void look_for_standby(Instant now);
+  void start_link(StandbyPeer peer);
+  void close_link();
+  std::optional<RoleOutcome> sync_step();
+  std::optional<RoleOutcome> cut(bool final);
+  std::optional<RoleOutcome> hand_over_step();
+  std::optional<RoleOutcome> end_guest(GuestEnd reason, const std::string& text);
+  RoleOutcome on_qemu_failure(const Error& error);
+  void note_guest_event(const nlohmann::json& event);
+  std::unique_ptr<CapturedEpoch> take_spare();
+  void return_spare(std::unique_ptr<CapturedEpoch> epoch);
+  void answer_switchover(Result<std::string> answer);
+  void log_state(PrimaryState state);
+
+  NodeContext& context_;
+  std::unique_ptr<Vm> vm_;
+  std::vector<TakeoverRecord>& takeovers_;
+  CommandQueue& commands_;
+  EventFd wake_;
+  Capture capture_;
+  PrimaryStats stats_;
+  std::unique_ptr<PrimaryCoordinator> coordinator_;
+
+  std::optional<StandbyPeer> peer_;
+  std::unique_ptr<StreamSender> sender_;
+  Instant next_dial_;
+  std::string last_dial_error_;
+
+  Epoch next_epoch_{1};
+  Instant next_cut_;
+  Instant resumed_at_;
+  bool guest_stopped_ = true;
+
+  SyncRound round_;
+  std::atomic<bool> round_on_wire_{false};
+  std::vector<DirtyRun> dirty_;  // found by a scan while syncing, not sent yet
+  std::atomic<uint64_t> sync_pages_total_{0};
+  std::atomic<uint64_t> sync_pages_base_{0};
+
+  std::mutex spares_mutex_;
+  std::vector<std::unique_ptr<CapturedEpoch>> spares_;
+
+  PrimaryState logged_state_ = PrimaryState::kEnded;
+  std::optional<GuestEnd> guest_end_;
+  std::string guest_end_text_;
+  std::atomic<uint64_t> guest_resets_{0};
+  std::optional<Command> switchover_;
+  mutable std::mutex peer_mutex_;  // for status(): peer_node_ and sender_
+  std::string peer_node_;
+};
+
+}  // namespace us

@@ -1,0 +1,78 @@
+// Primary::status(): what the control interface shows of a primary.  Runs on the control thread.
+
+#include "host/primary.h"
+#include "host/status_json.h"
+
+namespace us {
+namespace {
+
+using Json = nlohmann::json;
+
+const char* health_of(PrimaryState state) {
+  switch (state) {
+    case PrimaryState::kSolo:
+      return "solo";
+    case PrimaryState::kSyncing:
+      return "syncing";
+    case PrimaryState::kProtected:
+    case PrimaryState::kHandingOver:
+      return "protected";
+    default:
+      return to_string(state);
+  }
+}
+
+}  // namespace
+
+Json Primary::status() const {
+  const PrimaryCoordinator::View view = coordinator_->view();
+  const PrimaryStats::Values stats = stats_.values();
+  const DataPathCounters net = vm_->net().counters();
+  Json out = {{"name", context_.config.name},
+              {"role", view.state == PrimaryState::kFenced ? "fenced" : view.state == PrimaryState::kEnded ? "ended" : "primary"},
+              {"state", health_of(view.state)},
+              {"reason", view.reason},
+              {"generation", view.generation.value()},
+              {"node", context_.node},
+              {"accelerator", to_text(context_.accelerator)},
+              {"accelerator_reason", context_.accelerator_reason},
+              {"qemu", vm_->identity().qemu_version},
+              {"machine", vm_->identity().machine},
+              {"qemu_pid", vm_->process().pid()},
+              {"dirty_tracker", vm_->tracker().name()},
+              {"epoch_length_ms", context_.config.epoch_length.to_millis_f()},
+              {"epoch", view.last_cut.value()},
+              {"committed_epoch", view.committed.value()},
+              {"epochs", stats.epochs},
+              {"guest_resets", guest_resets_.load()}};
+  out["pause_ms"] = histogram_json(stats.pause);
+  out["pause_parts_ms"] = pause_json(stats);
+  out["run_ms"] = histogram_json(stats.run);
+  out["commit_ms"] = histogram_json(view.commit);
+  // The guest's virtual clock stands still in every pause, so this is how far it has fallen behind here.
+  out["guest_clock_lag_ms"] = stats.pause.sum().to_millis_f();
+  out["dirty"] = {{"pages_last", stats.pages_last},
+                  {"pages_max", stats.pages_max},
+                  {"pages_total", stats.pages},
+                  {"pages_mean", stats.epochs == 0 ? 0.0 : static_cast<double>(stats.pages) / static_cast<double>(stats.epochs)}};
+  out["device_state_bytes"] = stats.device_state_bytes;
+  out["gate"] = gate_json(net);
+  out["nics"] = nics_json(net.nics);
+  out["takeovers"] = Json::array();
+  for (const TakeoverRecord& record : takeovers_) out["takeovers"].push_back(takeover_json(record));
+  const std::lock_guard lock(peer_mutex_);
+  out["standby"] = nullptr;
+  if (sender_) {
+    const uint64_t total = sync_pages_total_;
+    const uint64_t sent = sender_->pages_sent() - std::min<uint64_t>(sync_pages_base_, sender_->pages_sent());
+    out["standby"] = {{"node", peer_node_},
+                      {"heartbeat_rtt_ms", view.heartbeat_rtt.to_millis_f()},
+                      {"bytes_sent", sender_->bytes_sent()},
+                      {"pages_sent", sender_->pages_sent()}};
+    if (view.state == PrimaryState::kSyncing)
+      out["sync_progress"] = total == 0 ? 0.0 : std::min(1.0, static_cast<double>(sent) / static_cast<double>(total));
+  }
+  return out;
+}
+
+}  // namespace us

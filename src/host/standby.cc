@@ -1,0 +1,387 @@
+#include "host/standby.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <spdlog/spdlog.h>
+
+#include "core/replica/frame_epoch.h"
+#include "host/dial.h"
+#include "os/clock.h"
+
+namespace us {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kIdleWait = Duration::seconds(1);
+constexpr Duration kHelloTimeout = Duration::seconds(2);
+constexpr Duration kAnswerTimeout = Duration::millis(500);
+constexpr size_t kCallersMax = 8;
+// Epochs are staged whole, so a huge one must fit; a quarter of the guest's memory is the intention, and the floor keeps
+// small guests from being refused a burst.
+constexpr uint64_t kStagingBytesFloor = 256u << 20;
+// Frames handled before the loop looks at anything else.
+constexpr size_t kReadBytesPerTurn = 8u << 20;
+
+// Pages go straight into the guest's memory, which its waiting QEMU shares.
+class RamSink final : public PageSink {
+ public:
+  explicit RamSink(const GuestRam& ram) : ram_(ram) {}
+  void apply(PageIndex page, PageSpan bytes) override { std::memcpy(ram_.page(page).data(), bytes.data(), kPageSize); }
+  void apply_zero(PageIndex first, uint64_t count) override {
+    for (uint64_t i = 0; i < count; ++i) {
+      const auto page = ram_.page(PageIndex{first.value() + i});
+      // A page that was never touched stays a hole.
+      if (!is_zero_page(page)) std::memset(page.data(), 0, kPageSize);
+    }
+  }
+
+ private:
+  const GuestRam& ram_;
+};
+
+FailoverConfig failover_from(const Hello& hello) {
+  FailoverConfig config;
+  config.heartbeat = hello.heartbeat_interval;
+  config.detection = hello.detection_time;
+  return config;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Standby>> Standby::create(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands) {
+  US_ASSIGN(EventFd wake, EventFd::create());
+  US_ASSIGN(EventFd coordinator_wake, EventFd::create());
+  std::unique_ptr<Standby> standby(new Standby(context, std::move(vm), commands, std::move(wake)));
+  standby->coordinator_ = std::make_unique<StandbyCoordinator>(context.arbiter, context.heartbeats.get(),
+                                                               std::move(coordinator_wake), standby->wake_);
+  return standby;
+}
+
+Standby::Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands, EventFd wake)
+    : context_(context),
+      vm_(std::move(vm)),
+      commands_(commands),
+      wake_(std::move(wake)),
+      staged_(vm_->ram().page_count(), std::max(vm_->ram().size(), kStagingBytesFloor)),
+      live_decoder_(vm_->ram().page_count()) {}
+
+Standby::~Standby() = default;
+
+RoleOutcome Standby::run() {
+  for (;;) {
+    if (auto outcome = step()) return *outcome;
+    wait_for_something();
+  }
+}
+
+std::optional<RoleOutcome> Standby::step() {
+  for (Command& command : commands_.take()) {
+    if (command.kind != CommandKind::kSwitchover) {
+      send_to_primary(Bye{ByeReason::kStopping, "the standby was stopped by its operator"});
+      command.answer->set_value("the standby ends");
+      return RoleOutcome{RoleEnd::kStopped, "stopped by its operator"};
+    }
+    command.answer->set_value(fail(ErrorKind::kRefused, "this is the standby; ask the primary"));
+  }
+  if (const auto exit = vm_->process().poll_exit())
+    return RoleOutcome{RoleEnd::kFailed, "the waiting QEMU " + *exit};
+  const StandbyState state = coordinator_->view().state;
+  log_state(state);
+  switch (state) {
+    case StandbyState::kTakingOver:
+      return take_over();
+    case StandbyState::kEnded:
+      return RoleOutcome{RoleEnd::kGuestEnded, guest_end_text_};
+    case StandbyState::kClaiming:
+      return std::nullopt;  // the stream waits until it is known whether it still counts
+    default:
+      break;
+  }
+  accept_callers();
+  serve_callers(clock_now());
+  if (stream_) read_stream();
+  return std::nullopt;
+}
+
+void Standby::wait_for_something() {
+  const StandbyState state = coordinator_->view().state;
+  std::vector<pollfd> waiting = {{wake_.fd(), POLLIN, 0},
+                                 {commands_.fd(), POLLIN, 0},
+                                 {vm_->process().exit_fd(), POLLIN, 0}};
+  if (state != StandbyState::kClaiming) {
+    waiting.push_back({context_.listener.get(), POLLIN, 0});
+    if (stream_) waiting.push_back({stream_.get(), POLLIN, 0});
+    for (const Caller& caller : callers_) waiting.push_back({caller.socket.get(), POLLIN, 0});
+  }
+  const int64_t wait_ns = (callers_.empty() ? kIdleWait : Duration::millis(100)).to_nanos();
+  const timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  ::ppoll(waiting.data(), waiting.size(), &timeout, nullptr);
+  wake_.drain();
+}
+
+// ---- callers ----
+
+void Standby::accept_callers() {
+  while (true) {
+    SocketAddress address;
+    Result<UniqueFd> socket = tcp_accept(context_.listener.get(), address);
+    if (!socket || !*socket) return;
+    if (callers_.size() >= kCallersMax) continue;  // closed at once
+    tune_replication_socket(socket->get());
+    callers_.push_back(Caller{std::move(*socket), address, FrameParser{}, clock_now() + kHelloTimeout});
+  }
+}
+
+void Standby::serve_callers(Instant now) {
+  callers_.remove_if([&](Caller& caller) { return !serve_caller(caller, now); });
+}
+
+bool Standby::serve_caller(Caller& caller, Instant now) {
+  const auto drop = [&](const std::string& why) {
+    spdlog::warn("refused a connection from {}: {}", caller.address.text(), why);
+    const std::lock_guard lock(status_mutex_);
+    ++callers_refused_;
+    return false;
+  };
+  for (;;) {
+    const Result<std::optional<Frame>> frame = caller.parser.next();
+    if (!frame) return drop(frame.error().message);
+    if (*frame) {
+      const Result<Message> message = decode(**frame);
+      if (!message) return drop(message.error().message);
+      const auto* hello = std::get_if<Hello>(&*message);
+      if (hello == nullptr) return drop("it did not begin with a Hello");
+      greet(caller, *hello);
+      return false;
+    }
+    const std::span<uint8_t> room = caller.parser.room();
+    const ssize_t n = ::recv(caller.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
+    if (n > 0) caller.parser.filled(static_cast<size_t>(n));
+    else if (n == 0) return drop("it closed before its Hello was complete");
+    else if (errno == EAGAIN || errno == EWOULDBLOCK)
+      return now < caller.deadline || drop("no Hello in time");
+    else if (errno != EINTR) return drop(std::strerror(errno));
+  }
+}
+
+void Standby::greet(Caller& caller, const Hello& hello) {
+  HelloReply reply = judge_hello(hello, context_, vm_->identity());
+  if (reply.verdict == HelloVerdict::kAccepted) {
+    const SocketAddress heartbeat_to = caller.address.with_port(hello.heartbeat_port);
+    if (!coordinator_->attach(hello.generation, failover_from(hello), hello.session, reply.version, heartbeat_to)) {
+      reply.verdict = HelloVerdict::kBusy;
+      reply.reason = "it follows a primary already, or decides about one (" +
+                     std::string(to_string(coordinator_->view().state)) + ")";
+    }
+  }
+  reply.generation = coordinator_->view().generation;
+  const Bytes bytes = encode(reply);
+  const bool sent = ::send(caller.socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+                    static_cast<ssize_t>(bytes.size());
+  if (reply.verdict != HelloVerdict::kAccepted) {
+    spdlog::warn("refused primary {} ({}): {}", hello.node, caller.address.text(), reply.reason);
+    return;
+  }
+  stream_ = std::move(caller.socket);
+  version_ = reply.version;
+  parser_ = std::move(caller.parser);
+  parser_->establish(version_);
+  staged_.clear();
+  handover_ = false;
+  {
+    const std::lock_guard lock(status_mutex_);
+    primary_node_ = hello.node;
+    sync_pages_ = sync_pages_expected_ = epochs_ = 0;
+  }
+  if (memory_used_) {
+    if (const Status discarded = vm_->ram().discard(); !discarded) return close_stream(discarded.error().message);
+  }
+  memory_used_ = true;
+  if (!sent) close_stream("it takes no answer");
+}
+
+// ---- the stream ----
+
+void Standby::read_stream() {
+  for (size_t total = 0; total < kReadBytesPerTurn && stream_;) {
+    for (;;) {
+      const Result<std::optional<Frame>> frame = parser_->next();
+      if (!frame) return close_stream(frame.error().message);
+      if (!*frame) break;
+      if (const Status handled = handle_frame(**frame); !handled) return close_stream(handled.error().message);
+      // Not one frame more than the state allows: what follows may have to wait for the arbiter.
+      const StandbyState state = coordinator_->view().state;
+      if (!stream_ || (state != StandbyState::kSyncing && state != StandbyState::kHolding)) return;
+    }
+    const std::span<uint8_t> room = parser_->room();
+    const ssize_t n = ::recv(stream_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    if (n <= 0) return close_stream(n == 0 ? "the primary closed the connection" : std::strerror(errno));
+    parser_->filled(static_cast<size_t>(n));
+    total += static_cast<size_t>(n);
+    const std::lock_guard lock(status_mutex_);
+    bytes_ += static_cast<uint64_t>(n);
+  }
+  wake_.signal();  // there is more; come back after a look at the rest
+}
+
+Status Standby::handle_frame(const Frame& frame) {
+  US_ASSIGN(const Message message, decode(frame));
+  switch (frame.type) {
+    case FrameType::kSyncBegin:
+    case FrameType::kSyncRoundEnd:
+      return handle_sync(message);
+    case FrameType::kPageChunk:
+      if (std::get<PageChunk>(message).scope == PageScope::kSync) return handle_sync(message);
+      return handle_epoch(message, frame.checksum);
+    case FrameType::kEpochBegin:
+    case FrameType::kDeviceStateChunk:
+    case FrameType::kSideStateChunk:
+    case FrameType::kEpochEnd:
+      return handle_epoch(message, frame.checksum);
+    case FrameType::kGuestEnded:
+      guest_end_text_ = std::get<GuestEnded>(message).text;
+      coordinator_->with_core([](StandbyCore& core) { core.on_guest_ended(); });
+      send_to_primary(GuestEndedAck{});
+      return {};
+    case FrameType::kHandoverGo:
+      handover_ = true;
+      coordinator_->with_core([](StandbyCore& core) { core.on_handover_go(clock_now()); });
+      return {};
+    case FrameType::kResigned:
+      spdlog::warn("the primary resigned: {}", std::get<Resigned>(message).reason);
+      coordinator_->with_core([](StandbyCore& core) { core.on_primary_failed(clock_now()); });
+      return {};
+    case FrameType::kBye:
+      return fail(ErrorKind::kSystem, "the primary said goodbye: " + std::get<Bye>(message).text);
+    default:
+      return fail(ErrorKind::kProtocol, "a message that only a standby sends");
+  }
+}
+
+Status Standby::handle_sync(const Message& message) {
+  if (coordinator_->view().state != StandbyState::kSyncing)
+    return fail(ErrorKind::kProtocol, "pages of a synchronisation after the first epoch");
+  if (const auto* begin = std::get_if<SyncBegin>(&message)) {
+    const std::lock_guard lock(status_mutex_);
+    sync_pages_expected_ = begin->pages;
+  } else if (const auto* chunk = std::get_if<PageChunk>(&message)) {
+    RamSink sink(vm_->ram());
+    US_ASSIGN(const uint64_t pages, live_decoder_.decode(chunk->encoded, sink));
+    const std::lock_guard lock(status_mutex_);
+    sync_pages_ += pages;
+  } else if (const auto* end = std::get_if<SyncRoundEnd>(&message)) {
+    send_to_primary(SyncAck{end->round, end->pages_sent});
+  }
+  return {};
+}
+
+Status Standby::handle_epoch(const Message& message, uint64_t checksum) {
+  US_TRY(stage_epoch_message(staged_, message, checksum));
+  return staged_.whole() ? commit_staged() : Status{};
+}
+
+Status Standby::commit_staged() {
+  const Epoch epoch = staged_.epoch();
+  const bool committed = coordinator_->with_settled_core(
+      [&](StandbyCore& core) { return core.on_epoch_whole(epoch, clock_now()); });
+  if (!committed) {
+    staged_.clear();
+    // Not an error if the claim was granted meanwhile: then nobody waits for this epoch any more.
+    if (coordinator_->view().state == StandbyState::kTakingOver) return {};
+    return fail(ErrorKind::kProtocol, "epoch " + std::to_string(epoch.value()) + " does not follow the one before it");
+  }
+  send_to_primary(Ack{epoch});
+  RamSink sink(vm_->ram());
+  staged_.apply_to(sink);
+  const ByteSpan device = staged_.device_state();
+  device_state_.assign(device.begin(), device.end());
+  const ByteSpan addresses = staged_.side_state(SideKind::kNicAddresses);
+  nic_addresses_.assign(addresses.begin(), addresses.end());
+  staged_.clear();
+  send_to_primary(Applied{epoch});
+  const std::lock_guard lock(status_mutex_);
+  ++epochs_;
+  return {};
+}
+
+void Standby::send_to_primary(const Message& message) {
+  if (!stream_) return;
+  const Bytes bytes = encode(message, version_);
+  // Answers are tiny; a primary that leaves so many unread that the socket is full has failed.
+  const Instant deadline = clock_now() + kAnswerTimeout;
+  for (size_t sent = 0; sent < bytes.size();) {
+    const ssize_t n = ::send(stream_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) sent += static_cast<size_t>(n);
+    else if (errno == EAGAIN) {
+      if (!wait_writable(stream_.get(), deadline)) return;
+    } else if (errno != EINTR) {
+      return;  // the reading side will find out
+    }
+  }
+}
+
+void Standby::close_stream(const std::string& reason) {
+  if (!stream_) return;
+  spdlog::warn("stream from the primary closed: {}", reason);
+  stream_.reset();
+  staged_.clear();
+  coordinator_->with_core([](StandbyCore& core) { core.on_link_lost(clock_now()); });
+}
+
+// ---- takeover ----
+
+RoleOutcome Standby::take_over() {
+  const StandbyCoordinator::View view = coordinator_->view();
+  takeover_.generation = view.generation;
+  takeover_.planned = handover_;
+  takeover_.epoch = view.committed;
+  takeover_.detection = view.detected_after;
+  takeover_.arbitration = view.claim_answered - view.claim_began;
+  spdlog::warn("taking over as generation {} from epoch {}: {}", view.generation.value(), view.committed.value(),
+               view.reason);
+  const Instant began = clock_now();
+  Status restored = vm_->net().restore_addresses(nic_addresses_);
+  if (restored) restored = vm_->restore(device_state_);
+  takeover_.restore = clock_now() - began;
+  if (!restored) {
+    send_to_primary(HandoverAbort{restored.error().message});
+    return {RoleEnd::kFailed, "the guest could not be restored: " + restored.error().message};
+  }
+  coordinator_->with_core([](StandbyCore& core) { core.on_takeover_done(); });
+  return {RoleEnd::kTookOver, "took over as generation " + std::to_string(view.generation.value())};
+}
+
+void Standby::confirm_handover() {
+  if (handover_) send_to_primary(HandoverDone{takeover_.generation});
+}
+
+void Standby::log_state(StandbyState state) {
+  if (state == logged_state_) return;
+  const StandbyCoordinator::View view = coordinator_->view();
+  switch (state) {
+    case StandbyState::kWaiting:
+      // A copy that was given up must not be continued: the next primary starts over.
+      if (stream_) close_stream("its copy was given up");
+      spdlog::info("waiting for a primary on {}{}{}", context_.node, view.reason.empty() ? "" : ": ", view.reason);
+      break;
+    case StandbyState::kSyncing:
+      spdlog::info("synchronising from {}", primary_node_);
+      break;
+    case StandbyState::kHolding:
+      spdlog::info("PROTECTING generation {} of {}", view.generation.value(), primary_node_);
+      break;
+    default:
+      spdlog::info("{}{}{}", to_string(state), view.reason.empty() ? "" : ": ", view.reason);
+  }
+  logged_state_ = state;
+}
+
+}  // namespace us

@@ -1,0 +1,100 @@
+// Standby: receives a primary's epochs and takes over when the primary is gone; on the node's main thread.
+//
+// Its QEMU waits, loaded with nothing, from the start, so that a takeover costs only the loading of device state.  An
+// epoch is staged until it is whole, then acknowledged, then copied into the guest's memory; whatever happens to the
+// primary or the link in between, the memory holds exactly the last acknowledged epoch when it is needed.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "core/memory/staged_epoch.h"
+#include "core/replica/frame_parser.h"
+#include "core/replica/wire.h"
+#include "host/command_queue.h"
+#include "host/node_context.h"
+#include "host/standby_coordinator.h"
+#include "host/vm.h"
+
+namespace us {
+
+class Standby {
+ public:
+  static Result<std::unique_ptr<Standby>> create(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands);
+  ~Standby();
+
+  RoleOutcome run();
+
+  // After RoleEnd::kTookOver: the restored, stopped guest, and how it came here.
+  std::unique_ptr<Vm> release_vm() { return std::move(vm_); }
+  const TakeoverRecord& takeover() const { return takeover_; }
+  // Tells the previous primary that the guest runs here (planned hand-over).  Call once it does.
+  void confirm_handover();
+
+  // Any thread.
+  nlohmann::json status() const;
+
+ private:
+  // Somebody connected and has not introduced himself yet.
+  struct Caller {
+    UniqueFd socket;
+    SocketAddress address;
+    FrameParser parser;
+    Instant deadline;
+  };
+
+  Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands, EventFd wake);
+
+  std::optional<RoleOutcome> step();
+  void wait_for_something();
+  void accept_callers();
+  void serve_callers(Instant now);
+  // False: the caller is done with (refused, adopted or gone).
+  bool serve_caller(Caller& caller, Instant now);
+  void greet(Caller& caller, const Hello& hello);
+
+  void read_stream();
+  Status handle_frame(const Frame& frame);
+  Status handle_sync(const Message& message);
+  Status handle_epoch(const Message& message, uint64_t checksum);
+  Status commit_staged();
+  void send_to_primary(const Message& message);
+  void close_stream(const std::string& reason);
+  RoleOutcome take_over();
+  void log_state(StandbyState state);
+
+  NodeContext& context_;
+  std::unique_ptr<Vm> vm_;
+  CommandQueue& commands_;
+  EventFd wake_;
+  StagedEpoch staged_;
+  PageDecoder live_decoder_;
+  std::unique_ptr<StandbyCoordinator> coordinator_;
+
+  std::list<Caller> callers_;
+  UniqueFd stream_;
+  uint16_t version_ = 0;
+  std::optional<FrameParser> parser_;
+  bool memory_used_ = false;  // the guest's memory holds something of an earlier session
+  bool handover_ = false;     // the primary has told us to go
+
+  // Of the last committed epoch.
+  Bytes device_state_;
+  Bytes nic_addresses_;
+  std::string guest_end_text_;
+  TakeoverRecord takeover_;
+  StandbyState logged_state_ = StandbyState::kEnded;
+
+  mutable std::mutex status_mutex_;
+  std::string primary_node_;
+  uint64_t sync_pages_expected_ = 0;
+  uint64_t sync_pages_ = 0;
+  uint64_t epochs_ = 0;
+  uint64_t bytes_ = 0;
+  uint64_t callers_refused_ = 0;
+};
+
+}  // namespace us

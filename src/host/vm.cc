@@ -1,0 +1,149 @@
+#include "host/vm.h"
+
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "os/clock.h"
+#include "os/socket.h"
+#include "os/uffd_tracker.h"
+#include "qemu/ram_blocks.h"
+
+namespace us {
+namespace {
+
+// Numbers that QEMU inherits its descriptors under.
+constexpr int kRamFd = 10;
+constexpr int kQmpFd = 11;
+constexpr int kStateFd = 12;
+constexpr int kIncomingFd = 13;
+
+constexpr Duration kStartTimeout = Duration::seconds(20);
+constexpr Duration kCommandTimeout = Duration::seconds(10);
+constexpr Duration kLoadPoll = Duration::millis(1);
+
+Result<std::pair<UniqueFd, UniqueFd>> socket_pair() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
+  return std::pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+std::vector<DataPathNic> data_path_nics(const VmConfig& config, const std::string& runtime_directory) {
+  std::vector<DataPathNic> nics;
+  for (size_t i = 0; i < config.nics.size(); ++i) {
+    const NicConfig& nic = config.nics[i];
+    nics.push_back({runtime_directory + "/" + config.name + ".nic" + std::to_string(i), nic.tap, nic.bridge, nic.mac});
+  }
+  return nics;
+}
+
+}  // namespace
+
+const char* Vm::state_path() { return "/proc/self/fd/12"; }
+
+Vm::Vm(GuestRam ram) : ram_(std::move(ram)), own_writes_(ram_.page_count()) {}
+
+Vm::~Vm() {
+  // QEMU first: it would report a vanished vhost-user peer otherwise.
+  process_.reset();
+}
+
+Result<std::unique_ptr<Vm>> Vm::launch(const VmConfig& config, Accelerator accelerator, Start start,
+                                       const std::string& runtime_directory, int log_fd) {
+  US_ASSIGN(GuestRam ram, GuestRam::create(config.memory_bytes));
+  std::unique_ptr<Vm> vm(new Vm(std::move(ram)));
+  vm->accelerator_ = accelerator;
+  const DataPathRam view{vm->ram_.base(), vm->ram_.size(), vm->ram_.device(), vm->ram_.inode()};
+  US_ASSIGN(vm->net_, DataPath::start(data_path_nics(config, runtime_directory), view, vm->own_writes_));
+  US_TRY(vm->start_process(config, start, runtime_directory, log_fd));
+  US_TRY(vm->qmp_->negotiate(kStartTimeout));
+  US_TRY(vm->learn_identity());
+  US_TRY(vm->judge_memory(config));
+  US_ASSIGN(vm->tracker_, UffdTracker::attach(vm->process_->pid(), vm->ram_));
+  return vm;
+}
+
+Status Vm::start_process(const VmConfig& config, Start start, const std::string& runtime_directory, int log_fd) {
+  state_fd_ = UniqueFd(::memfd_create("understudy-device-state", MFD_CLOEXEC));
+  if (!state_fd_) return fail_errno("memfd_create for the device state", errno);
+  US_ASSIGN(auto qmp, socket_pair());
+  US_ASSIGN(auto incoming, socket_pair());
+  LaunchInfo launch;
+  launch.accelerator = accelerator_;
+  launch.ram_fd = kRamFd;
+  launch.qmp.fd = kQmpFd;
+  for (const DataPathNic& nic : data_path_nics(config, runtime_directory))
+    launch.vhost_user.push_back({.fd = -1, .path = nic.vhost_socket_path});
+  if (config.serial_log) launch.serial_log = config.serial_log->path;
+  launch.incoming = start == Start::kIncoming;
+  SpawnOptions spawn;
+  spawn.argv = qemu_command_line(config, launch);
+  spawn.inherited = {{ram_.fd(), kRamFd},
+                     {qmp.second.get(), kQmpFd},
+                     {state_fd_.get(), kStateFd},
+                     {incoming.second.get(), kIncomingFd}};
+  spawn.output_fd = log_fd;
+  US_ASSIGN(ChildProcess process, ChildProcess::spawn(spawn));
+  process_ = std::make_unique<ChildProcess>(std::move(process));
+  qmp_ = std::make_unique<QmpClient>(std::move(qmp.first));
+  incoming_ = std::move(incoming.first);
+  return {};
+}
+
+Status Vm::learn_identity() {
+  US_ASSIGN(const auto version, qmp_->execute("query-version", nullptr, kCommandTimeout));
+  const auto& number = version.at("qemu");
+  identity_.qemu_version = std::to_string(number.value("major", 0)) + "." + std::to_string(number.value("minor", 0)) +
+                           "." + std::to_string(number.value("micro", 0)) + version.value("package", std::string());
+  US_ASSIGN(const auto type,
+            qmp_->execute("qom-get", {{"path", "/machine"}, {"property", "type"}}, kCommandTimeout));
+  identity_.machine = (type.is_string() ? type.get<std::string>() : "?") + " " + std::string(to_text(accelerator_));
+  return {};
+}
+
+Status Vm::judge_memory(const VmConfig& config) {
+  US_ASSIGN(const std::string text, qmp_->monitor_command(kRamBlockCommand, kCommandTimeout));
+  US_ASSIGN(const std::vector<RamBlock> blocks, parse_ram_blocks(text));
+  return check_ram_blocks(blocks, config);
+}
+
+Status Vm::resume() {
+  US_TRY(qmp_->execute("cont", nullptr, kCommandTimeout));
+  return {};
+}
+
+Status Vm::restore(ByteSpan device_state) {
+  US_TRY(qmp_->execute("migrate-incoming", {{"uri", "fd:" + std::to_string(kIncomingFd)}}, kCommandTimeout));
+  US_TRY(feed_incoming(device_state));
+  return wait_until_loaded();
+}
+
+Status Vm::feed_incoming(ByteSpan device_state) {
+  const Instant deadline = clock_now() + kCommandTimeout;
+  for (size_t sent = 0; sent < device_state.size();) {
+    const ssize_t n =
+        ::send(incoming_.get(), device_state.data() + sent, device_state.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) sent += static_cast<size_t>(n);
+    else if (errno == EAGAIN) {
+      if (!wait_writable(incoming_.get(), deadline)) return fail(ErrorKind::kTimeout, "QEMU does not read its state");
+    } else if (errno != EINTR) {
+      return fail_errno("send the device state to QEMU", errno);
+    }
+  }
+  incoming_.reset();
+  return {};
+}
+
+Status Vm::wait_until_loaded() {
+  for (const Instant deadline = clock_now() + kCommandTimeout; clock_now() < deadline;) {
+    US_ASSIGN(const auto status, qmp_->execute("query-status", nullptr, kCommandTimeout));
+    const std::string state = status.value("status", std::string());
+    if (state != "inmigrate") return {};
+    ::usleep(static_cast<useconds_t>(kLoadPoll.to_micros()));
+  }
+  return fail(ErrorKind::kTimeout, "QEMU did not finish loading the device state");
+}
+
+}  // namespace us
