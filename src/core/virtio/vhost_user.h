@@ -57,7 +57,7 @@ struct VhostUserMessage {
   uint32_t ring_value = 0;                                       // NUM, BASE, ENABLE
   bool has_fd = false;                                           // KICK, CALL, ERR: a descriptor comes along
   uint64_t descriptors_user = 0, used_user = 0, avail_user = 0;  // ADDR
-  std::vector<MemoryRegion> regions;                             // MEM_TABLE, one descriptor each
+  std::vector<MemoryRegion> regions{};                           // MEM_TABLE, one descriptor each
   // How many descriptors must come along.
   size_t fd_count() const { return request == VhostUserRequest::kSetMemTable ? regions.size() : (has_fd ? 1 : 0); }
 };
