@@ -119,7 +119,7 @@ Bytes AddressLearner::snapshot() const {
 Status AddressLearner::restore(ByteSpan snapshot) {
   ByteReader in(snapshot);
   const uint8_t count = in.le<uint8_t>();
-  if (count > kMax || in.remaining() != count * kSnapshotEntryBytes)
+  if (!in.ok() || count > kMax || in.remaining() != count * kSnapshotEntryBytes)
     return fail(ErrorKind::kProtocol, "learned addresses: wrong length");
   std::vector<Entry> entries;
   for (uint8_t i = 0; i < count; ++i) {
