@@ -182,6 +182,14 @@ RelayBuffer::Spans RelayBuffer::peek_stored(SeqNum from, uint32_t length) const 
   return out;
 }
 
+bool RelayBuffer::has_stored(SeqRange range) const {
+  if (!range.start.in_range(start_, ahead_) || !range.end.in_range(range.start, ahead_)) return false;
+  if (range.empty()) return true;
+  for (size_t slot = place_of(range.start).slot; slot <= place_of(range.end - 1).slot; ++slot)
+    if (chunks_[slot] == nullptr) return false;
+  return true;
+}
+
 void RelayBuffer::trim_to(SeqNum to) {
   US_CHECK(to.in_range(start_, end()));
   const uint32_t n = start_.distance_to(to);

@@ -124,6 +124,8 @@ class RelayBuffer {
   Spans peek(SeqNum from, uint32_t length) const;
   // The same for bytes stored ahead of end(), which the caller knows to be there.
   Spans peek_stored(SeqNum from, uint32_t length) const;
+  // Whether every byte of `range`, at or ahead of start(), has a place that was written to (to judge restored marks).
+  bool has_stored(SeqRange range) const;
   // Calls visit(ByteSpan) on [from, to) in order, piece by piece.  Bytes must be there, as for peek_stored().
   template <typename Visit>
   void for_each(SeqNum from, SeqNum to, Visit visit) const {

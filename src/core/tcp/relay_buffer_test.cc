@@ -117,6 +117,18 @@ TEST(RelayBuffer, ForgetsWhatIsAheadAndReturnsItsMemory) {
   EXPECT_EQ(pool.bytes_in_use(), 0u);
 }
 
+TEST(RelayBuffer, KnowsWhichPlacesWereWrittenTo) {
+  ChunkPool pool(1 << 20);
+  RelayBuffer buffer(pool, SeqNum(0), 200'000);
+  buffer.store(SeqNum(100'000), stream(SeqNum(100'000), 50'000));
+  EXPECT_TRUE(buffer.has_stored({SeqNum(100'000), SeqNum(150'000)}));
+  EXPECT_TRUE(buffer.has_stored({SeqNum(120'000), SeqNum(120'000)}));
+  EXPECT_FALSE(buffer.has_stored({SeqNum(100'000), SeqNum(150'001)}));
+  EXPECT_FALSE(buffer.has_stored({SeqNum(0), SeqNum(100)}));
+  EXPECT_FALSE(buffer.has_stored({SeqNum(120'000), SeqNum(110'000)}));
+  EXPECT_FALSE(buffer.has_stored({SeqNum(0xffffff00u), SeqNum(110'000)}));
+}
+
 TEST(RelayBuffer, AnyPeekOf64KFitsItsSpans) {
   ChunkPool pool(1 << 20);
   RelayBuffer buffer(pool, SeqNum(0), 1 << 19);
