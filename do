@@ -3,9 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-build=build            # the normal build
-build_asan=build-asan  # unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-build_fuzz=build-fuzz  # libFuzzer targets
+build=${US_BUILD:-build}                 # the normal build
+build_asan=${US_BUILD_ASAN:-build-asan}  # unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+build_fuzz=${US_BUILD_FUZZ:-build-fuzz}  # libFuzzer targets
 guest=$build/guest
 
 help() {
@@ -154,15 +154,17 @@ sim() { "$build/sim/sim" "$@"; }
 # Clang with libFuzzer.  Each target starts from test/golden/NAME, if there is one, and keeps its corpus in the build directory.
 fuzz() {
   local seconds=${1:-60} target name status=0
-  CXX=clang++ build_in "$build_fuzz" "-DUS_FUZZ=ON -DCMAKE_CXX_COMPILER=clang++" fuzz_targets
+  build_in "$build_fuzz" "-DUS_FUZZ=ON -DUS_SANITIZE=ON -DCMAKE_CXX_COMPILER=clang++" fuzz_targets
   for target in "$build_fuzz"/fuzz/*_fuzz; do
     name=$(basename "$target" _fuzz)
     mkdir -p "$build_fuzz/corpus/$name"
-    say "fuzzing $name for $seconds s"
-    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=0 -verbosity=0 \
-      -artifact_prefix="$build_fuzz/$name-" "$build_fuzz/corpus/$name" $(seeds "$name"); then
+    # shellcheck disable=SC2046  # nothing or one word
+    if "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+      -artifact_prefix="$build_fuzz/$name-" "$build_fuzz/corpus/$name" $(seeds "$name") >"$build_fuzz/$name.log" 2>&1; then
+      echo "fuzz target $name: $seconds s, $(sed -n 's/^stat::number_of_executed_units: *//p' "$build_fuzz/$name.log") inputs, no fault"
       passed=$((passed + 1))
     else
+      tail -n 40 "$build_fuzz/$name.log" >&2
       echo "./do: fuzz target $name failed; the input is in $build_fuzz/$name-*" >&2
       failed=$((failed + 1))
       status=1
