@@ -9,9 +9,11 @@
 
 #include <spdlog/spdlog.h>
 
+#include "config/host_files.h"
 #include "os/clock.h"
 #include "os/thread.h"
 #include "qemu/accelerator.h"
+#include "qemu/argument_policy.h"
 
 namespace us {
 namespace {
@@ -48,6 +50,8 @@ Status make_directory(const std::string& path) {
 Result<std::unique_ptr<Node>> Node::create(const NodeOptions& options) {
   NodeContext context;
   US_ASSIGN(context.config, load_vm_config(options.vm_file));
+  US_TRY(check_qemu_arguments(context.config));
+  US_TRY(check_host_files(context.config));
   US_ASSIGN(const ReplicaAddress self, own_address(context.config, options.listen));
   context.node = self.text();
   US_ASSIGN(context.self, SocketAddress::from(self.ip, self.port));

@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "os/socket.h"
 #include "os/uffd_tracker.h"
+#include "qemu/firmware.h"
 #include "qemu/ram_blocks.h"
 
 namespace us {
@@ -72,6 +73,7 @@ Status Vm::start_process(const VmConfig& config, Start start, const std::string&
   US_ASSIGN(auto incoming, socket_pair());
   LaunchInfo launch;
   launch.accelerator = accelerator_;
+  US_ASSIGN(launch.firmware, find_firmware(config));
   launch.ram_fd = kRamFd;
   launch.qmp.fd = kQmpFd;
   for (const DataPathNic& nic : data_path_nics(config, runtime_directory))

@@ -194,6 +194,38 @@ TEST(PageCodec, StopsTryingToCompressWhatDoesNotShrinkAndStartsAgainWhenItDoes) 
   EXPECT_GT(encoder.stats().blocks_lz4, 4096 / kPagesPerBlock - 40);
 }
 
+TEST(PageCodec, ForgetsPastFailuresOnceABlockShrinks) {
+  Rng rng(1);
+  const auto block_of = [&rng](bool hard) {
+    Pages pages;
+    for (uint64_t i = 0; i < kPagesPerBlock; ++i) pages[i] = hard ? random_page(rng) : compressible_page(rng);
+    return pages;
+  };
+  PageEncoder encoder(PageMode::kAuto);
+  for (int i = 0; i < 200; ++i) encode_with(encoder, block_of(true));
+  while (encoder.stats().blocks_lz4 == 0) encode_with(encoder, block_of(false));
+  const uint64_t skipped = encoder.stats().blocks_skipped;
+  encode_with(encoder, block_of(true));   // tried
+  encode_with(encoder, block_of(false));  // skipped
+  encode_with(encoder, block_of(false));  // tried again
+  EXPECT_EQ(encoder.stats().blocks_skipped, skipped + 1);
+  EXPECT_EQ(encoder.stats().blocks_lz4, 2u);
+}
+
+TEST(PageCodec, AnOpenBlockCountsTowardTheLimitWhenZeroPagesFollow) {
+  Rng rng(1);
+  for (uint64_t data = 1; data < 2 * kPagesPerBlock; ++data) {
+    Pages pages;
+    for (uint64_t i = 0; i < data; ++i) pages[i] = random_page(rng);
+    for (uint64_t i = 0; i < 3000; ++i) pages[data + 1 + 2 * i] = Page{};
+    for (const PageMode mode : {PageMode::kAuto, PageMode::kLz4, PageMode::kNone}) {
+      const std::vector<Bytes> chunks = encode(mode, pages, kPageChunkBytesMin);
+      for (const Bytes& chunk : chunks) ASSERT_LE(chunk.size(), kPageChunkBytesMin);
+      ASSERT_TRUE(decode(chunks) == pages);
+    }
+  }
+}
+
 TEST(PageCodec, Lz4ModeTriesEveryBlock) {
   Rng rng(1);
   PageEncoder encoder(PageMode::kLz4);

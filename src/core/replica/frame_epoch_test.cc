@@ -115,7 +115,9 @@ TEST(FrameEpoch, WithAChunkOfAnotherEpochIsRefused) {
     std::vector<Bytes> frames = seven.frames;
     frames[at] = eight.frames[at];
     StagedEpoch staged(kRamPages, 8 << 20);
-    EXPECT_FALSE(receive(staged, frames)) << at;
+    const Status received = receive(staged, frames);
+    ASSERT_FALSE(received) << at;
+    EXPECT_TRUE(received.error().message.ends_with(" of epoch 8 inside epoch 7")) << received.error().message;
     EXPECT_FALSE(staged.whole());
   }
 }
@@ -136,7 +138,9 @@ TEST(FrameEpoch, MessagesThatAreNoPartOfAnEpochAreRefused) {
   EXPECT_FALSE(stage_epoch_message(staged, Ack{}, 0));
   ASSERT_TRUE(staged.begin(Epoch{1}, {}));
   EXPECT_FALSE(stage_epoch_message(staged, Hello{}, 0));
-  EXPECT_FALSE(stage_epoch_message(staged, PageChunk{PageScope::kSync, 1, {}}, 0));
+  const Bytes no_pages(16);
+  EXPECT_FALSE(stage_epoch_message(staged, PageChunk{PageScope::kSync, 1, no_pages}, 0));
+  EXPECT_TRUE(stage_epoch_message(staged, PageChunk{PageScope::kEpoch, 1, no_pages}, 0));
 }
 
 TEST(FrameEpoch, AnEmptyEpochIsAnEpoch) {

@@ -131,6 +131,10 @@ TEST(FrameParser, BeforeTheHelloIsAgreedOnlyTheHandshakeIsAccepted) {
     const Bytes bytes = encode(message);
     const bool accepted = !frames_of(parser, bytes, bytes.size()).empty();
     EXPECT_EQ(accepted, is_handshake_type(message_type(message))) << frame_type_name(message_type(message));
+    if (accepted) continue;
+    EXPECT_NE(parser.next().error().message.find(" before the Hello was agreed"), std::string::npos);
+    parser.establish(kProtocolVersionMax);
+    EXPECT_FALSE(parser.next()) << "too late: the first error is final";
   }
 }
 

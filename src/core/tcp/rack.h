@@ -34,6 +34,8 @@ class Rack {
   void on_delivered(const SentRun& run, Instant now, const std::optional<EchoTime>& echo, const Path& path);
   // Step 4: the ACK carried a DSACK; una and nxt are those after it.
   void on_dsack(SeqNum una, SeqNum nxt);
+  // Every ACK that moved una, before the others: markers must not outlive the sequence space.
+  void on_una(SeqNum una) { dsack_round_open_ = dsack_round_open_ && una.before(dsack_round_); }
   void on_recovery_end();
   // A retransmission turned out not to have been needed.
   void on_reordering() { reordering_seen_ = true; }

@@ -10,33 +10,40 @@ void SackGenerator::on_data_ahead(SeqNum at, const RangeSet& ranges) {
   // The block now stands for every place in it.
   std::array<SeqNum, TcpOptions::kSackBlocksMax> updated{at};
   uint8_t count = 1;
-  for (uint8_t i = 0; i < recent_count_ && count < updated.size(); ++i)
-    if (!block || !block->contains(recent_[i])) updated[count++] = recent_[i];
-  recent_ = updated;
-  recent_count_ = count;
+  for (uint8_t i = 0; i < state_.recent_count && count < updated.size(); ++i)
+    if (!block || !block->contains(state_.recent[i])) updated[count++] = state_.recent[i];
+  state_.recent = updated;
+  state_.recent_count = count;
+}
+
+SackGenerator SackGenerator::restore(const SackGeneratorState& untrusted) {
+  SackGenerator out;
+  out.state_ = untrusted;
+  out.state_.recent_count = std::min<uint8_t>(untrusted.recent_count, TcpOptions::kSackBlocksMax);
+  return out;
 }
 
 void SackGenerator::fill(SeqNum ack, const RangeSet& ranges, TcpOptions& out) {
   out.sack_count = 0;
-  if (!duplicate_.empty()) {
+  if (!state_.duplicate.empty()) {
     // RFC 2883 section 4: above the cumulative ACK, the block that contains the duplicate has to follow.
-    const std::optional<SeqRange> around = ranges.containing(duplicate_.start);
-    if (duplicate_.end.at_or_before(ack)) {
-      out.add_sack(duplicate_);
-    } else if (around && duplicate_.end.at_or_before(around->end)) {
-      out.add_sack(duplicate_);
-      on_data_ahead(duplicate_.start, ranges);
+    const std::optional<SeqRange> around = ranges.containing(state_.duplicate.start);
+    if (state_.duplicate.end.at_or_before(ack)) {
+      out.add_sack(state_.duplicate);
+    } else if (around && state_.duplicate.end.at_or_before(around->end)) {
+      out.add_sack(state_.duplicate);
+      on_data_ahead(state_.duplicate.start, ranges);
     }
-    duplicate_ = {};
+    state_.duplicate = {};
   }
   uint8_t kept = 0;
-  for (uint8_t i = 0; i < recent_count_; ++i) {
-    const std::optional<SeqRange> block = ranges.containing(recent_[i]);
+  for (uint8_t i = 0; i < state_.recent_count; ++i) {
+    const std::optional<SeqRange> block = ranges.containing(state_.recent[i]);
     if (!block) continue;  // passed by the cumulative ACK
-    recent_[kept++] = recent_[i];
+    state_.recent[kept++] = state_.recent[i];
     out.add_sack(*block);
   }
-  recent_count_ = kept;
+  state_.recent_count = kept;
 }
 
 }  // namespace us

@@ -16,22 +16,28 @@
 
 namespace us {
 
+struct SackGeneratorState {
+  std::array<SeqNum, TcpOptions::kSackBlocksMax> recent;  // one place in each of the latest blocks, latest first
+  uint8_t recent_count = 0;
+  SeqRange duplicate;
+  bool operator==(const SackGeneratorState&) const = default;
+};
+
 class SackGenerator {
  public:
   // Data at `at`, ahead of a hole, may now be reported; `ranges` holds it already.
   void on_data_ahead(SeqNum at, const RangeSet& ranges);
   // A part of a segment had been received before (RFC 2883 section 4: the first such part).
-  void on_duplicate(SeqRange range) { duplicate_ = range; }
-  // All that was ahead was forgotten.
-  void clear() { *this = SackGenerator(); }
-
+  void on_duplicate(SeqRange range) { state_.duplicate = range; }
   // The blocks of an ACK for `ack`, into out.sack_blocks.  Forgets the duplicate.
   void fill(SeqNum ack, const RangeSet& ranges, TcpOptions& out);
 
+  const SackGeneratorState& snapshot() const { return state_; }
+  // Any state with recent_count in range is harmless: the blocks come from the RangeSet.
+  static SackGenerator restore(const SackGeneratorState& untrusted);
+
  private:
-  std::array<SeqNum, TcpOptions::kSackBlocksMax> recent_;  // one place in each of the latest blocks, latest first
-  uint8_t recent_count_ = 0;
-  SeqRange duplicate_;
+  SackGeneratorState state_;
 };
 
 }  // namespace us

@@ -7,12 +7,15 @@ namespace {
 
 constexpr size_t kKeepRuns = 4;  // storage that an idle flow may keep, so that request and response do not allocate
 
+// Adopted from another host, and not yet sent by this one.
+bool never_sent(const SentRun& run) { return run.sent_at == Instant(); }
+
 // Runs whose joining loses nothing.  The time of a run that is not in flight is not looked at any more.
 bool joinable(const SentRun& a, const SentRun& b) {
   if (a.state != b.state) return false;
   if (a.state == RunState::kSacked) return true;
   if (a.retransmitted != b.retransmitted || a.blurred != b.blurred) return false;
-  return a.state == RunState::kLost || a.sent_at == b.sent_at;
+  return a.state == RunState::kLost ? never_sent(a) == never_sent(b) : a.sent_at == b.sent_at;
 }
 
 }  // namespace
@@ -202,7 +205,7 @@ void Scoreboard::mark_tail_lost(uint32_t length) {
 
 void Scoreboard::forget_losses() {
   for (size_t i = head_; i < runs_.size(); ++i) {
-    if (runs_[i].state == RunState::kLost) set_state(runs_[i], RunState::kInFlight);
+    if (runs_[i].state == RunState::kLost && !never_sent(runs_[i])) set_state(runs_[i], RunState::kInFlight);
   }
 }
 

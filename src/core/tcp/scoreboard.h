@@ -100,7 +100,7 @@ class Scoreboard {
   uint64_t mark_head_lost(uint32_t length);
   // The last `length` bytes, which the call before has sent.
   void mark_tail_lost(uint32_t length);
-  // Everything lost is in flight after all (an undone recovery).
+  // Everything lost is in flight after all (an undone recovery), but for what was adopted and never sent from here.
   void forget_losses();
   // What was SACKed is now lost: the peer has reneged (RFC 2018 section 8).
   void forget_sacks();
