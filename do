@@ -91,7 +91,8 @@ build_guest() {
   guest/build "$guest" && return
   [ "$(id -u)" = 0 ] || die "the guest could not be built"
   say "the guest could not be built; once more with fresh package lists"
-  apt-get -qq update && guest/build "$guest" || die "the guest could not be built"
+  apt-get -qq update || die "apt-get update failed; is a Debian mirror reachable?"
+  guest/build "$guest" || die "the guest could not be built"
 }
 
 prepare() {
