@@ -64,8 +64,16 @@ setup() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get -qq update || die "apt-get update failed; is a Debian mirror reachable?"
   # shellcheck disable=SC2086  # one word each
-  apt-get -qq install --yes --no-install-recommends $missing </dev/null ||
+  quietly apt-get -qq install --yes --no-install-recommends $missing </dev/null ||
     die "some packages could not be installed; see the messages above"
+}
+
+# Runs a command and shows what it printed only when it fails.
+quietly() {
+  local output status=0
+  output=$("$@" 2>&1) || status=$?
+  [ "$status" = 0 ] || echo "$output" >&2
+  return "$status"
 }
 
 # --- build -----------------------------------------------------------------------------------------------------------
@@ -75,12 +83,7 @@ build_in() {
   local directory=$1 arguments=$2
   shift 2
   # shellcheck disable=SC2086  # several arguments
-  cmake -S . -B "$directory" -G Ninja $arguments >"/tmp/understudy-cmake.$$" 2>&1 || {
-    cat "/tmp/understudy-cmake.$$" >&2
-    rm -f "/tmp/understudy-cmake.$$"
-    die "cmake failed"
-  }
-  rm -f "/tmp/understudy-cmake.$$"
+  quietly cmake -S . -B "$directory" -G Ninja $arguments || die "cmake failed"
   ninja -C "$directory" "$@" || die "the build failed"
 }
 
