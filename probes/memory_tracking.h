@@ -1,0 +1,22 @@
+// The pieces by which dirty pages are found, one by one, and then all of them together.
+//
+// Together means: the very class that tracks QEMU (os/uffd_tracker.h) tracks a child process of ours, which writes
+// pages that we choose; each scan must name exactly these.
+#pragma once
+
+#include "probes/finding.h"
+
+namespace us::probes {
+
+// userfaultfd with WP_ASYNC, WP_UNPOPULATED and WP_HUGETLBFS_SHMEM (Linux 6.7).
+Finding probe_userfaultfd();
+
+// The PAGEMAP_SCAN ioctl (Linux 6.7).
+Finding probe_pagemap_scan();
+
+// ptrace of a child, to make the userfaultfd inside QEMU.
+Finding probe_ptrace();
+
+Finding probe_dirty_tracking();
+
+}  // namespace us::probes
