@@ -1,11 +1,12 @@
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
 
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include "cli/status_command.h"
+#include "demo/demo_command.h"
 #include "host/control_server.h"
 #include "host/node.h"
 
@@ -59,11 +60,13 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   us::NodeOptions node;
-  auto* run = app.add_subcommand("run", "start the VM as primary and protect it with a standby as soon as there is one");
+  auto* run =
+      app.add_subcommand("run", "start the VM as primary and protect it with a standby as soon as there is one");
   add_node_options(*run, node);
   run->add_flag("--fresh-start", node.fresh_start,
                 "start the VM anew although the arbiter says that another host had it last");
-  auto* standby = app.add_subcommand("standby", "protect the VM that runs on the other host, and take over when that dies");
+  auto* standby =
+      app.add_subcommand("standby", "protect the VM that runs on the other host, and take over when that dies");
   add_node_options(*standby, node);
 
   std::string name;
@@ -76,9 +79,12 @@ int main(int argc, char** argv) {
   switchover->add_option("NAME", name, "the VM")->required();
   auto* stop = app.add_subcommand("stop", "end the VM (on the primary), or stop protecting it (on the standby)");
   stop->add_option("NAME", name, "the VM")->required();
+  int demo_status = 0;
+  auto* demo = us::demo::add_demo_command(app, demo_status);
 
   CLI11_PARSE(app, argc, argv);
   node.runtime_directory = status_options.runtime_directory = runtime_directory;
+  if (*demo) return demo_status;
   if (*run) return run_node(node, us::Node::First::kPrimary);
   if (*standby) return run_node(node, us::Node::First::kStandby);
   if (*status) return us::show_status(status_options);

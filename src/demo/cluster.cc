@@ -192,7 +192,8 @@ Status Cluster::wait_guest(Duration limit) {
         if (const auto ended = daemon->poll_exit()) return fail(ErrorKind::kSystem, "the daemon " + *ended);
       }
     US_ASSIGN(const std::string echoed, exchange_in_thread(lab_.client(), 7, "hello", false));
-    return echoed == "hello";
+    US_ASSIGN(const std::string pong, exchange_in_thread(lab_.client(), 6379, "PING\r\n", false));
+    return echoed == "hello" && pong.starts_with("+PONG");
   });
 }
 

@@ -29,7 +29,7 @@ void catch_signals() {
 
 }  // namespace
 
-void add_demo_command(CLI::App& app, int& exit_status) {
+CLI::App* add_demo_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<DemoOptions>();
   auto cut = std::make_shared<bool>(false);
   CLI::App* demo = app.add_subcommand("demo", "The whole story on one machine: a guest, three clients, hosts that die");
@@ -57,6 +57,7 @@ void add_demo_command(CLI::App& app, int& exit_status) {
     options->fault = *cut ? Fault::kCutNetwork : Fault::kKill;
     exit_status = run_demo(*options, g_interrupted);
   });
+  return demo;
 }
 
 }  // namespace us::demo
