@@ -24,15 +24,49 @@ struct FakeRam {
   static constexpr uint64_t kGuestBase = 0x4000'0000;
   static constexpr uint64_t kUserBase = 0x7f00'0000'0000;
 
-  explicit FakeRam(uint64_t size) : bytes(size), dirty(size / kPageSize), memory(bytes.data(), size, dirty) {
+  explicit FakeRam(uint64_t size) : FakeRam(Bytes(size)) {}
+  // Over memory of the caller's, such as a mapped file.
+  explicit FakeRam(std::span<uint8_t> mapped)
+      : base(mapped.data()), size(mapped.size()), dirty(size / kPageSize), memory(base, size, dirty) {
     const MemoryRegion all{GuestPhysAddr{kGuestBase}, size, kUserBase, 0};
     US_CHECK(memory.set_regions({&all, 1}).has_value());
   }
-  uint8_t* at(uint64_t offset) { return bytes.data() + offset; }
+  FakeRam(const FakeRam&) = delete;
+  FakeRam& operator=(const FakeRam&) = delete;
 
-  std::vector<uint8_t> bytes;
+  uint8_t* at(uint64_t offset) { return base + offset; }
+  Bytes copy() const { return {base, base + size}; }
+
+ private:
+  explicit FakeRam(Bytes bytes) : FakeRam(std::span(bytes)) { owned = std::move(bytes); }
+  Bytes owned;
+
+ public:
+  uint8_t* base;
+  uint64_t size;
   DirtySet dirty;
   GuestMemory memory;
+};
+
+// Checks that whatever changes in the RAM from here on is marked in the dirty set, which it clears.
+class WriteAudit {
+ public:
+  explicit WriteAudit(FakeRam& ram) : ram_(ram), before_(ram.copy()) {
+    ram_.dirty.drain([](PageIndex) {});
+  }
+  // The first page that was changed and not marked.
+  std::optional<PageIndex> unmarked() {
+    std::vector<bool> marked(ram_.dirty.page_count());
+    ram_.dirty.drain([&](PageIndex p) { marked[p.value()] = true; });
+    for (size_t p = 0; p < marked.size(); ++p)
+      if (!marked[p] && std::memcmp(before_.data() + p * kPageSize, ram_.at(p * kPageSize), kPageSize) != 0)
+        return PageIndex{p};
+    return std::nullopt;
+  }
+
+ private:
+  FakeRam& ram_;
+  Bytes before_;
 };
 
 class FakeDriver {

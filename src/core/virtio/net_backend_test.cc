@@ -27,7 +27,7 @@ struct NetBackendTest : testing::Test {
   Result<NetBackend::Answer> features(uint64_t f) { return send({.request = Request::kSetFeatures, .value = f}); }
   Result<NetBackend::Answer> table(FileIdentity file = kRam) {
     VhostUserMessage m{.request = Request::kSetMemTable};
-    m.regions.push_back({GuestPhysAddr{FakeRam::kGuestBase}, ram.bytes.size(), FakeRam::kUserBase, 0});
+    m.regions.push_back({GuestPhysAddr{FakeRam::kGuestBase}, ram.size, FakeRam::kUserBase, 0});
     return send(m, {file});
   }
   Result<NetBackend::Answer> kick(uint32_t ring) {
@@ -61,7 +61,7 @@ struct NetBackendTest : testing::Test {
   FakeRam ram{2 << 20};
   FakeDriver receive{ram, 0, 16, 512 << 10};
   FakeDriver transmit{ram, 1 << 20, 16, 512 << 10};
-  NetBackend backend{GuestMemory(ram.bytes.data(), ram.bytes.size(), ram.dirty), kRam};
+  NetBackend backend{GuestMemory(ram.base, ram.size, ram.dirty), kRam};
 };
 
 TEST_F(NetBackendTest, StartsAsQemuStartsItAndStopsWhereItWas) {
@@ -176,6 +176,11 @@ TEST_F(NetBackendTest, ForgetsEverythingWhenTheFrontEndIsGone) {
   EXPECT_TRUE(backend.quiescent());
   EXPECT_EQ(backend.features(), 0u);
   EXPECT_FALSE(kick(0).has_value());
+  ASSERT_TRUE(features(kModern).has_value());
+  ASSERT_TRUE(table().has_value());
+  configure(1, transmit, 0);
+  ASSERT_TRUE(kick(1).has_value());
+  EXPECT_FALSE(backend.active(1)) << "enabled by a connection that is gone";
 }
 
 TEST_F(NetBackendTest, OffersNoProtocolFeature) {

@@ -49,7 +49,7 @@ struct NetRingTest : testing::Test {
 TEST_F(NetRingTest, EveryFrameAWellBehavedDriverSendsArrivesIntact) {
   start(RingDirection::kFromDriver);
   Rng rng(7);
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     const bool modern = rng.chance(0.7);
     const NetRingFormat& format = modern ? kModern : kFirmware;
     const size_t size = 14 + rng.below(rng.chance(0.2) ? kMaxEthernetBytes - 13 : 1600);
@@ -95,16 +95,17 @@ TEST_F(NetRingTest, AFrameLongerThanAnyPacketIsAFault) {
 TEST_F(NetRingTest, EveryFrameFromTheUplinkArrivesIntactAndItsPagesAreMarked) {
   start(RingDirection::kToDriver);
   Rng rng(11);
-  for (int i = 0; i < 600; ++i) {
+  for (int i = 0; i < 400; ++i) {
     while (driver.post(cut(rng, 300 + rng.below(4000), 1 + rng.below(3)), true, rng.chance(0.3))) {
     }
     const size_t size = 14 + rng.below(rng.chance(0.2) ? kMaxEthernetBytes - 13 : 1600);
     const Bytes sent = random_bytes(rng, size);
     EthernetFrame frame{ByteSpan(sent)};
     frame.set_header({.flags = VnetHeader::kNeedsChecksum, .gso_type = VnetHeader::kGsoTcp4, .gso_bytes = 1448});
-    ram.dirty.drain([](PageIndex) {});
-    const std::vector<uint8_t> before = ram.bytes;
+    std::optional<WriteAudit> audit;
+    if (i % 20 == 0) audit.emplace(ram);
     ASSERT_EQ(deliver(frame), NetReceiver::Outcome::kDelivered);
+    ASSERT_FALSE(audit && audit->unmarked().has_value());
     Bytes got;
     uint16_t parts = 0;
     while (const auto used = driver.collect()) {
@@ -117,10 +118,6 @@ TEST_F(NetRingTest, EveryFrameFromTheUplinkArrivesIntactAndItsPagesAreMarked) {
     EXPECT_EQ(got[0], VnetHeader::kNeedsChecksum);
     EXPECT_EQ(load_le<uint16_t>(got.data() + 4), 1448);
     EXPECT_EQ(load_le<uint16_t>(got.data() + 10), parts);
-    if (i % 50 != 0) continue;
-    std::vector<bool> marked(ram.dirty.page_count());
-    ram.dirty.drain([&](PageIndex p) { marked[p.value()] = true; });
-    for (size_t b = 0; b < before.size(); ++b) ASSERT_TRUE(before[b] == ram.bytes[b] || marked[b / kPageSize]) << b;
   }
 }
 

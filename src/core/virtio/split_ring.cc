@@ -116,7 +116,6 @@ bool SplitRing::resolve() {
 uint16_t SplitRing::stop() {
   US_CHECK(taken_ == last_avail_);
   running_ = false;
-  cursor_ = taken_;
   return last_avail_;
 }
 
