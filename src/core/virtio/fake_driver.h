@@ -24,7 +24,7 @@ struct FakeRam {
   static constexpr uint64_t kGuestBase = 0x4000'0000;
   static constexpr uint64_t kUserBase = 0x7f00'0000'0000;
 
-  explicit FakeRam(uint64_t size) : FakeRam(Bytes(size)) {}
+  explicit FakeRam(uint64_t bytes) : FakeRam(Bytes(bytes)) {}
   // Over memory of the caller's, such as a mapped file.
   explicit FakeRam(std::span<uint8_t> mapped)
       : base(mapped.data()), size(mapped.size()), dirty(size / kPageSize), memory(base, size, dirty) {
@@ -38,8 +38,8 @@ struct FakeRam {
   Bytes copy() const { return {base, base + size}; }
 
  private:
-  explicit FakeRam(Bytes bytes) : FakeRam(std::span(bytes)) { owned = std::move(bytes); }
-  Bytes owned;
+  explicit FakeRam(Bytes owned) : FakeRam(std::span(owned)) { owned_ = std::move(owned); }
+  Bytes owned_;
 
  public:
   uint8_t* base;
