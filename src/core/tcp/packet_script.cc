@@ -198,6 +198,7 @@ class Runner {
     const std::string_view rest = line.substr(line.find(verb, line.find(words[0]) + words[0].size()) + verb.size());
     if (verb == "out") return expect(rest);
     if (std::string stuck = advance(line_time_); !stuck.empty()) return stuck;
+    if (verb == "check") return subject_.on_check({words.begin() + 2, words.end()});
     if (std::string extra = left_over(); !extra.empty()) return extra;
     if (verb == "none") return "";
     if (verb == "in") {

@@ -3,6 +3,7 @@
 //     0ms   in   . 1:1001(1000) ack 1 win 500 <ts 100 50>      a segment goes into the subject
 //     0ms   out  . ack 1001                                    the subject sends this, at this time
 //     +10ms do   commit 5000                                   anything else: words for the subject
+//     =     check next 1001                                    a question to the subject, before or after its output
 //     50ms  none                                               nothing was sent until here
 //
 // A line is a time, a verb and the rest; `#` starts a comment.  Times: `12ms`, `1.5s`, `300us`, all since the start;
@@ -61,6 +62,8 @@ class ScriptSubject {
   virtual void on_segment(const ScriptSegment& in, Instant now) = 0;
   // A `do` line.  Returns "" or what is wrong: an unknown word, or an expectation that failed.
   virtual std::string on_command(const std::vector<std::string>& words, Instant now) = 0;
+  // A `check` line.  Returns "" or what is the case instead.
+  virtual std::string on_check(const std::vector<std::string>&) const { return "this subject checks nothing"; }
   virtual std::optional<ScriptSegment> poll(Instant now) = 0;
   virtual std::optional<Instant> next_deadline() const = 0;
   virtual void on_deadline(Instant now) = 0;

@@ -17,6 +17,9 @@ class DelayedEcho : public ScriptSubject {
     ready_ = true;
     return "";
   }
+  std::string on_check(const std::vector<std::string>& words) const override {
+    return words == std::vector<std::string>{"ready"} && ready_ ? "" : "is not";
+  }
   std::optional<ScriptSegment> poll(Instant) override {
     if (!ready_) return std::nullopt;
     ready_ = false;

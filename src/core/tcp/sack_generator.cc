@@ -44,6 +44,7 @@ void SackGenerator::fill(SeqNum ack, const RangeSet& ranges, TcpOptions& out) {
     out.add_sack(*block);
   }
   state_.recent_count = kept;
+  std::fill(state_.recent.begin() + kept, state_.recent.end(), SeqNum());  // equal states are equal bytes
 }
 
 }  // namespace us

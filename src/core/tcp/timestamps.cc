@@ -90,7 +90,8 @@ void TimestampEcho::on_ackable(SeqNum to, SeqNum last_ack_sent, Instant now) {
   for (; passed < waiting_count_ && waiting_[passed].seq.before(to); ++passed)
     if (waiting_[passed].seq.at_or_before(last_ack_sent)) take(waiting_[passed].value, now);
   if (passed == 0) return;
-  std::copy(waiting_.begin() + passed, waiting_.begin() + waiting_count_, waiting_.begin());
+  const auto left = std::copy(waiting_.begin() + passed, waiting_.begin() + waiting_count_, waiting_.begin());
+  std::fill(left, waiting_.end(), Waiting());  // equal states are equal bytes
   waiting_count_ = static_cast<uint8_t>(waiting_count_ - passed);
 }
 

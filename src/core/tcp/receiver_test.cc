@@ -1,0 +1,676 @@
+#include "core/tcp/receiver.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "base/rng.h"
+#include "core/tcp/receiver_script.h"
+#include "core/tcp/segment_builder.h"
+
+namespace us {
+namespace {
+
+using Given = ReceiverScript::Given;
+
+// Each script runs twice: as it is, and with a snapshot and restore after every step (the restore law).
+std::string run(std::string_view script, Given setup = {}) {
+  for (const bool restores : {false, true}) {
+    setup.restores = restores;
+    ReceiverScript subject(setup);
+    std::string failure = run_script(subject, script);
+    if (failure.empty()) failure = subject.stream_error();
+    if (!failure.empty()) return (restores ? "with restores: " : "") + failure;
+  }
+  return "";
+}
+
+Given with(ReceiverConfig config) {
+  Given s;
+  s.config = config;
+  return s;
+}
+const Given kSack = with({.sack = true});
+const Given kTimestamps = with({.sack = true, .timestamps = true});
+const Given kClientSide = with({.sack = true, .ack_waits = true});
+const Given kGuestSide = with({.sack = true, .fin_ack_waits = true, .answers_keep_alive = false});
+
+// --- ACKs -------------------------------------------------------------------------------------------------------
+
+TEST(Receiver, AcknowledgesEverySecondFullSegmentAndDelaysASingleOne) {
+  EXPECT_EQ(run(R"(
+    0ms   in   . 1:1461(1460)
+    1ms   in   . 1461:2921(1460)
+    1ms   out  . ack 2921
+    2ms   in   . 2921:4381(1460)
+    41ms  none
+    42ms  out  . ack 4381
+    1s    none
+  )"),
+            "");
+}
+
+TEST(Receiver, AcknowledgesAtOnceAtTheStartOfAConnection) {
+  Given setup;
+  setup.settled = false;
+  std::string script;
+  for (uint32_t i = 0; i < AckPolicy::kQuickAcks; ++i)
+    script += fmt::format("{}ms in . {}:{}(10)\n {}ms out . ack {}\n", i, 1 + 10 * i, 11 + 10 * i, i, 11 + 10 * i);
+  script += "20ms in . 161:171(10)\n 59ms none\n 60ms out . ack 171\n";
+  EXPECT_EQ(run(script, setup), "");
+}
+
+TEST(Receiver, ASuperSegmentCountsAsTheSegmentsItWasOnTheWire) {
+  EXPECT_EQ(run(R"(
+    0ms   in   . 1:2897(2896) <mss 1448>
+    0ms   out  . ack 2897
+    1ms   in   . 2897:4345(1448)
+    40ms  none
+    41ms  out  . ack 4345
+  )"),
+            "");
+}
+
+TEST(Receiver, OutOfOrderDataIsAnsweredAtOnceAndSoIsTheFillOfTheHole) {
+  EXPECT_EQ(run(R"(
+    0ms   in   . 1001:1101(100)
+    0ms   out  . ack 1 <sack 1001:1101>
+    1ms   in   . 2001:2101(100)
+    1ms   out  . ack 1 <sack 2001:2101 1001:1101>
+    2ms   in   . 1:1001(1000)
+    2ms   out  . ack 1101 <sack 2001:2101>
+    3ms   in   . 1101:1201(100)        # more of the hole's data, still a hole behind it
+    3ms   out  . ack 1201 <sack 2001:2101>
+    4ms   in   . 1201:2001(800)
+    4ms   out  . ack 2101 <sack none>
+    5ms   in   . 2101:2201(100)
+    44ms  none
+    45ms  out  . ack 2201
+  )",
+                kSack),
+            "");
+}
+
+TEST(Receiver, WithoutSackADuplicateAckSaysNoMore) {
+  EXPECT_EQ(run(R"(
+    0ms   in   . 1001:1101(100)
+    0ms   out  . ack 1 <sack none>
+    1ms   in   . 1001:1101(100)
+    1ms   out  . ack 1 <sack none>
+  )"),
+            "");
+}
+
+TEST(Receiver, ReportsDuplicatesAsRfc2883Asks) {
+  EXPECT_EQ(run(R"(
+    0ms   in   . 1:501(500)
+    40ms  out  . ack 501
+    50ms  in   . 1:501(500)              # wholly old
+    50ms  out  . ack 501 <sack 1:501>
+    51ms  in   . 301:801(500)            # partly old
+    51ms  out  . ack 801 <sack 301:501>
+    52ms  in   . 1001:1501(500)
+    52ms  out  . ack 801 <sack 1001:1501>
+    53ms  in   . 1001:1301(300)          # old, above the hole: the block around it follows
+    53ms  out  . ack 801 <sack 1001:1301 1001:1501>
+    54ms  in   . 801:1501(700)           # fills the hole and repeats what is behind it
+    54ms  out  . ack 1501 <sack 1001:1501>
+  )",
+                kSack),
+            "");
+}
+
+TEST(Receiver, OverlappingSegmentsDeliverEachByteOnce) {
+  EXPECT_EQ(run(R"(
+    0ms  in  . 101:301(200)
+    =    out . ack 1
+    0ms  in  . 201:401(200)
+    =    out . ack 1
+    0ms  in  . 51:451(400)
+    =    out . ack 1
+    0ms  in  . 1:101(100)
+    =    out . ack 451
+    =    check next 451
+  )",
+                kSack),
+            "");
+}
+
+// --- What may be acknowledged ------------------------------------------------------------------------------------
+
+TEST(Receiver, NeverAcknowledgesWhatIsNotDurable) {  // tcp.md, rule 1
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:1461(1460)
+    =      check stored 1:1461
+    =      in   . 1461:2921(1460)
+    500ms  none
+    500ms  do   ackable 1:1461
+    500ms  do   ackable 1461:2921
+    500ms  out  . ack 2921
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, SackBlocksTooWaitUntilTheyAreDurable) {  // tcp.md, rule 1
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1001:1101(100)
+    0ms    in   . 1101:1201(100)
+    0ms    in   . 1:101(100)
+    100ms  none
+    100ms  do   ackable 1001:1101
+    =      out  . ack 1 <sack 1001:1101>
+    101ms  in   . 1001:1101(100)             # a duplicate of what may be reported
+    =      out  . ack 1 <sack 1001:1101 1001:1101>
+    101ms  in   . 1101:1201(100)             # one of what may not
+    110ms  do   ackable 1101:1201
+    =      out  . ack 1 <sack 1001:1201>
+    111ms  do   ackable 1:101
+    =      out  . ack 101 <sack 1001:1201>
+    112ms  in   . 101:1001(900)
+    113ms  do   ackable 101:1001
+    =      out  . ack 1201 <sack none>
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, TheDelayOfAnAckBeginsWhenItMayBeSent) {
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    30ms   do   ackable 1:101
+    69ms   none
+    70ms   out  . ack 101
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, ADuplicateOfWhatStillWaitsIsAnsweredWithItsAck) {
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    5ms    in   . 1:101(100)
+    =      check verdict out of window
+    6ms    none
+    6ms    do   ackable 1:101
+    6ms    out  . ack 101 <sack none>
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, WithTheStandbyGoneWhatWaitedIsAcknowledged) {  // tcp.md, rule 11
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    0ms    in   . 201:301(100)
+    10ms   do   waits off
+    10ms   out  . ack 101 <sack 201:301>
+    20ms   in   . 101:201(100)
+    20ms   out  . ack 301
+    30ms   do   waits on
+    30ms   in   . 301:401(100)
+    500ms  none
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, AfterATakeoverAllThatWasLoggedIsAcknowledgedAtOnceAndNothingIsTakenBack) {  // rules 1 and 2
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    0ms    in   . 201:301(100)
+    10ms   do   take_over
+    10ms   out  . ack 101 win 65435 <sack 201:301>
+  )",
+                kClientSide),
+            "");
+}
+
+// --- FIN, RST, SYN ------------------------------------------------------------------------------------------------
+
+TEST(Receiver, AFinIsAcknowledgedAtOnceAndEndsTheStream) {
+  EXPECT_EQ(run(R"(
+    0ms    in   F. 1:101(100)
+    0ms    out  . ack 102
+    =      check stored 1:102
+    =      check next 102
+    1ms    in   . 102:202(100)        # nothing comes after a FIN
+    =      check next 102
+    =      out  . ack 102
+    2ms    in   F. 1:101(100)         # repeated
+    2ms    out  . ack 102
+  )"),
+            "");
+}
+
+TEST(Receiver, AFinAheadOfAHoleCountsWhenTheHoleIsFilled) {
+  EXPECT_EQ(run(R"(
+    0ms    in   F. 101:201(100)
+    0ms    out  . ack 1 <sack 101:202>
+    1ms    in   . 201:301(100)        # data beyond it is not taken
+    1ms    out  . ack 1 <sack 101:202>
+    2ms    in   . 1:101(100)
+    2ms    out  . ack 202 <sack none>
+  )",
+                kSack),
+            "");
+}
+
+TEST(Receiver, AFinOfTheGuestIsAcknowledgedOnlyWhenTheClientHasAcknowledgedIt) {  // tcp.md, rule 5
+  EXPECT_EQ(run(R"(
+    0ms    in   F. 1:101(100)
+    40ms   out  . ack 101
+    200ms  in   F. 101:101(0)         # repeated: silence
+    1s     none
+    1s     do   fin_ackable
+    1s     out  . ack 102
+  )",
+                kGuestSide),
+            "");
+}
+
+TEST(Receiver, ADurableFinIsPartOfWhatIsLogged) {
+  EXPECT_EQ(run(R"(
+    0ms    in   F. 1:1(0)
+    =      check stored 1:2
+    500ms  none
+    500ms  do   ackable 1:2
+    500ms  out  . ack 2
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, AResetMustNameTheNextSequenceNumber) {  // RFC 5961 section 3.2
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    40ms   out  . ack 101
+    50ms   in   R 102:102(0)          # in the window: a challenge
+    =      check verdict blind reset
+    =      out  . ack 101
+    51ms   in   R 5000:5000(0)        # at most one challenge per interval
+    551ms  in   R 5000:5000(0)
+    =      out  . ack 101
+    2s     in   R 80000:80000(0)      # outside: nothing
+    =      check verdict blind reset
+    3s     in   R 100:100(0)
+    =      check verdict blind reset
+    4s     in   R 101:101(0)
+    =      check verdict reset
+  )"),
+            "");
+}
+
+TEST(Receiver, AResetMayAlsoNameTheLastAckThatWasSent) {  // a reply to one of our segments takes that number
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    1ms    in   R 1:1(0)
+    =      check verdict reset
+    2ms    in   R 101:101(0)
+    =      check verdict reset
+    3ms    in   R 51:51(0)
+    =      check verdict blind reset
+    =      out  . ack 1
+  )",
+                kClientSide),
+            "");
+}
+
+TEST(Receiver, ASynIsChallengedWhateverItsNumber) {  // RFC 5961 section 4.2
+  EXPECT_EQ(run(R"(
+    0ms    in   S 1:1(0)
+    =      check verdict unexpected SYN
+    =      out  . ack 1
+    1s     in   S 900000:900000(0)
+    =      check verdict unexpected SYN
+    =      out  . ack 1
+    1100ms in   S. 1:1(0)
+    2s     none
+  )"),
+            "");
+}
+
+TEST(Receiver, AnAckOfWhatWasNeverSentIsChallenged) {  // RFC 5961 section 5.2; acceptable are 0 … 10000
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100) ack 10001
+    =      check verdict bad ACK
+    =      out  . ack 1
+    1s     in   . 1:101(100) ack 4294967295
+    =      check verdict bad ACK
+    =      out  . ack 1
+    1100ms in   . 1:101(100) ack 10001
+    =      check verdict bad ACK
+    2s     in   - 1:101(100)
+    =      check verdict no ACK
+    3s     in   . 1:101(100) ack 10000
+    =      check verdict accepted
+    3040ms out  . ack 101
+  )"),
+            "");
+}
+
+TEST(Receiver, UrgentDataIsReportedAndNotTaken) {  // tcp.md, rule 8
+  EXPECT_EQ(run(R"(
+    0ms    in   U. 1:101(100)
+    =      check verdict urgent
+    =      check next 1
+    1s     none
+  )"),
+            "");
+}
+
+// --- Window ---------------------------------------------------------------------------------------------------------
+
+TEST(Receiver, SegmentsOutsideOfTheWindowAreAnsweredAndDropped) {  // RFC 9293 section 3.10.7.4
+  Given setup;
+  setup.offered = setup.capacity = 1000;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1001:1101(100)      # just beyond
+    =      check verdict out of window
+    =      out  . ack 1 win 1000
+    1ms    in   . 901:1101(200)       # only the part inside is taken
+    =      check stored 901:1001
+    =      out  . ack 1
+    1s     in   . 4294967290:4294967290(0)
+    =      check verdict out of window
+    =      out  . ack 1
+    2s     in   . 1001:1001(0)        # a bare ACK stands at the edge of a window that is used up
+    =      check verdict accepted
+    3s     in   . 1002:1002(0)
+    =      check verdict out of window
+    =      out  . ack 1
+  )",
+                setup),
+            "");
+}
+
+TEST(Receiver, AFullBufferClosesTheWindowAndProbesAreAnswered) {  // tcp.md, rule 7
+  Given setup = kGuestSide;
+  setup.offered = setup.capacity = 4000;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:4001(4000) <mss 1460>
+    0ms    out  . ack 4001 win 0
+    1s     in   . 4000:4000(0)        # a window probe, as Linux sends it
+    =      check verdict out of window
+    =      out  . ack 4001 win 0
+    2s     in   . 4001:4002(1) ack 7  # and as RFC 9293 section 3.8.6.1 describes it: its ACK counts
+    =      check verdict out of window
+    =      out  . ack 4001 win 0
+    3s     do   trim 1000             # less than a segment: no silly window
+    3500ms none
+    4s     do   trim 1501
+    =      out  . ack 4001 win 1500
+    5s     do   trim 2501             # not twice the window
+    5500ms none
+    6s     do   trim 3001
+    =      out  . ack 4001 win 3000
+  )",
+                setup),
+            "");
+}
+
+TEST(Receiver, TheRightEdgeDoesNotMoveBackWhenTheBufferShrinks) {  // tcp.md, rule 2
+  Given setup;
+  setup.offered = setup.capacity = 20'000;
+  EXPECT_EQ(run(R"(
+    0ms    do   capacity 5000
+    0ms    in   . 1:2921(2920) <mss 1460>
+    =      out  . ack 2921 win 17080
+    1ms    in   . 2921:5841(2920) <mss 1460>   # only part of it finds room
+    =      check stored 2921:5001
+    =      out  . ack 5001 win 15000
+  )",
+                setup),
+            "");
+}
+
+TEST(Receiver, TheWindowIsScaled) {
+  Given setup;
+  setup.config.window_shift = 7;
+  setup.capacity = 1 << 20;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:2921(2920) <mss 1460>
+    =      out  . ack 2921 win 7145          # (1 MiB * 7/8 - 2920) / 128
+  )",
+                setup),
+            "");
+  setup.config.window_shift = 14;
+  setup.capacity = 1 << 30;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:2921(2920) <mss 1460>
+    =      out  . ack 2921 win 1023          # a quarter of the memory in the pool is 16 MiB
+  )",
+                setup),
+            "");
+}
+
+TEST(Receiver, AKeepAliveOfTheGuestIsReportedAndNotAnswered) {  // tcp.md, rule 6
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100)
+    40ms   out  . ack 101
+    10s    in   . 100:100(0)
+    =      check verdict keep-alive
+    20s    in   . 100:101(1)
+    =      check verdict keep-alive
+    30s    none
+    30s    do   request_ack           # the client has answered it
+    30s    out  . ack 101
+  )",
+                kGuestSide),
+            "");
+}
+
+TEST(Receiver, AKeepAliveOfTheClientIsAnswered) {
+  EXPECT_EQ(run(R"(
+    0ms    in   . 0:0(0)
+    =      check verdict out of window
+    =      out  . ack 1
+  )",
+                kClientSide),
+            "");
+}
+
+// --- Timestamps -----------------------------------------------------------------------------------------------------
+
+TEST(Receiver, EchoesTheTimestampOfTheEarliestSegmentThatIsNotAcknowledged) {  // RFC 7323 section 4.3
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100) <ts 110 0>
+    10ms   in   . 101:201(100) <ts 120 0>
+    40ms   out  . ack 201 <ts 0 110>
+    50ms   in   . 301:401(100) <ts 130 0>      # ahead of a hole: the last one in order
+    50ms   out  . ack 201 <ts 0 110, sack 301:401>
+    60ms   in   . 201:301(100) <ts 140 0>      # fills it
+    60ms   out  . ack 401 <ts 0 140, sack none>
+  )",
+                kTimestamps),
+            "");
+}
+
+TEST(Receiver, TimestampsThatWaitAreEchoedAsIfTheyHadJustCome) {
+  Given setup = kTimestamps;
+  setup.config.ack_waits = true;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:1461(1460) <ts 110 0>
+    1ms    in   . 1461:2921(1460) <ts 111 0>
+    2ms    in   . 2921:4381(1460) <ts 112 0>
+    3ms    in   . 4381:5841(1460) <ts 113 0>
+    10ms   do   ackable 1:1461
+    10ms   do   ackable 1461:2921
+    =      out  . ack 2921 <ts 0 110>
+    11ms   do   ackable 2921:4381
+    11ms   do   ackable 4381:5841
+    =      out  . ack 5841 <ts 0 112>
+  )",
+                setup),
+            "");
+}
+
+TEST(Receiver, AnOldTimestampIsAnOldDuplicate) {  // PAWS, RFC 7323 section 5.3
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100) <ts 110 0>
+    40ms   out  . ack 101 <ts 0 110>
+    50ms   in   . 101:201(100) <ts 109 0>
+    =      check verdict old timestamp
+    =      out  . ack 101 <ts 0 110>
+    60ms   in   . 101:201(100)
+    =      check verdict no timestamp
+    61ms   in   R 101:101(0)                   # a RST needs none
+    =      check verdict reset
+    70ms   in   . 101:201(100) <ts 2147483757 0>  # 110 + 2^31 - 1
+    =      check verdict accepted
+    110ms  out  . ack 201 <ts 0 2147483757>
+    120ms  in   . 201:301(100) <ts 5 0>        # the circle went round
+    =      check verdict accepted
+    160ms  out  . ack 301 <ts 0 5>
+  )",
+                kTimestamps),
+            "");
+}
+
+// --- ECN ------------------------------------------------------------------------------------------------------------
+
+TEST(Receiver, EchoesACongestionMarkUntilTheSenderHasReducedItsWindow) {  // RFC 3168 section 6.1.3
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100) ce
+    0ms    out  .E ack 101
+    1ms    in   . 101:201(100) ect0
+    41ms   out  .E ack 201
+    50ms   in   W. 201:301(100) ect0
+    90ms   out  . ack 301
+    100ms  in   W. 301:401(100) ce             # reduced, and marked again
+    =      out  .E ack 401
+  )",
+                with({.ecn = true})),
+            "");
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:101(100) ce
+    40ms   out  . ack 101
+  )"),
+            "");
+}
+
+// --- Whole streams --------------------------------------------------------------------------------------------------
+
+// A stream cut, repeated and reordered at random, with ACK waits and restores in between.
+RC_GTEST_PROP(Receiver, DeliversAnyStreamExactlyOnceInOrder, (uint32_t first, uint32_t seed)) {
+  constexpr uint32_t kLength = 20'000;
+  Rng rng(seed);
+  Given setup = kTimestamps;
+  setup.first = first;
+  setup.config.ack_waits = rng.chance(0.5);
+  setup.restores = rng.chance(0.3);
+  ReceiverScript subject(setup);
+  Receiver& receiver = subject.receiver();
+  Instant now = ScriptOptions().start;
+  SeqNum acked(first + 1);
+  SeqNum edge(first + 1);
+  SeqNum may_be_acked(first + 1);
+  uint32_t sent = 1;
+  const uint64_t steps = rng.below(200);
+  for (uint64_t i = 0; !receiver.finished(); ++i) {
+    RC_ASSERT(i < 1000);
+    now += Duration::micros(rng.between(0, 20'000));
+    // Mostly new data, sometimes far ahead, sometimes old; once the steps are over the missing part.
+    const uint32_t next = receiver.next().value() - first;
+    const uint32_t at = i >= steps ? next : 1 + static_cast<uint32_t>(rng.below(std::min(sent + 3000, kLength)));
+    ScriptSegment in;
+    in.seq = at;
+    in.length = std::min(1 + static_cast<uint32_t>(rng.below(1460)), kLength + 1 - at);
+    in.flags = at + in.length == kLength + 1 ? ".F" : ".";
+    in.timestamps = {100 + static_cast<uint32_t>(now.to_nanos() / 1'000'000), 0};
+    sent = std::max(sent, at + in.length);
+    subject.on_segment(in, now);
+    if (setup.config.ack_waits && rng.chance(0.5)) {
+      may_be_acked = receiver.next();
+      subject.on_command({"waits", "off"}, now);
+      subject.on_command({"waits", "on"}, now);
+    }
+    while (const auto ack = subject.poll(now)) {
+      const SeqNum number = SeqNum(first + *ack->ack);
+      const SeqNum right = number + *ack->window;
+      RC_ASSERT(acked.at_or_before(number));
+      RC_ASSERT(edge.at_or_before(right));
+      RC_ASSERT(number.at_or_before(setup.config.ack_waits ? may_be_acked : receiver.next()));
+      for (const auto& [start, end] : *ack->sack_blocks) RC_ASSERT(start < end && end <= sent + 1);
+      acked = number;
+      edge = right;
+    }
+    RC_ASSERT(subject.stream_error().empty());
+  }
+  RC_ASSERT(receiver.next() == SeqNum(first + kLength + 2));
+}
+
+TEST(Receiver, RefusesToRestoreMarksThatCannotBe) {
+  ChunkPool pool(1 << 20);
+  RelayBuffer buffer(pool, SeqNum(1), 10'000);
+  const Bytes bytes(100, 1);
+  const ByteSpan payload(bytes);
+  const Instant now = Instant::from_nanos(5'000'000'000);
+  Receiver receiver({.sack = true, .ack_waits = true}, SeqNum(1), SeqNum(10'001), 0, now);
+  Segment segment;
+  segment.flags = tcp_flag::kAck;
+  segment.payload_length = 100;
+  for (const uint32_t seq : {1u, 201u}) {
+    segment.seq = SeqNum(seq);
+    receiver.on_segment(segment, {&payload, 1}, {SeqNum(0), SeqNum(1)}, buffer, now);
+  }
+  const ReceiverState good = receiver.snapshot(now);
+  const auto refused = [&](auto change) {
+    ReceiverState bad = good;
+    change(bad);
+    return !Receiver::restore(bad, buffer, now).has_value();
+  };
+  EXPECT_FALSE(refused([](ReceiverState&) {}));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.config.window_shift = 15; }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.config.segment_bytes_max = 0; }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.segment_bytes = 1461; }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.next = SeqNum(102); }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.ackable = SeqNum(102); }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.last_ack_sent = SeqNum(2); }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.right_edge = SeqNum(100); }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.held = {{SeqNum(201), SeqNum(302)}}; }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.ahead = {{SeqNum(201), SeqNum(302)}}; }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.ahead = {{SeqNum(151), SeqNum(161)}}; }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.fin = SeqNum(50); }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.answer_wait = Duration::seconds(2); }));
+  EXPECT_TRUE(refused([](ReceiverState& s) { s.echo.waiting_count = 200; }));
+}
+
+TEST(ReceiverState, IsReadBackAndRefusedWhenTruncatedAnywhere) {
+  ReceiverState state;
+  state.config = {.window_shift = 7, .sack = true, .ecn = true, .segment_bytes_max = 1448, .ack_waits = true};
+  state.fin = SeqNum(77);
+  state.policy = {3, true, true, Duration::millis(5)};
+  state.echo.waiting_count = 2;
+  state.echo.waiting[1] = {SeqNum(5), 6};
+  state.sack.recent_count = 3;
+  state.sack.duplicate = {SeqNum(1), SeqNum(2)};
+  state.held = {{SeqNum(80), SeqNum(90)}, {SeqNum(100), SeqNum(110)}};
+  state.ahead = {{SeqNum(80), SeqNum(85)}};
+  Bytes bytes;
+  ByteWriter w(bytes);
+  encode(state, w);
+  for (size_t n = 0; n <= bytes.size(); ++n) {
+    ByteReader r(ByteSpan(bytes).first(n));
+    const auto back = decode_receiver_state(r);
+    ASSERT_EQ(back.has_value(), n == bytes.size()) << n;
+    EXPECT_TRUE(!back || *back == state);
+  }
+  Bytes flags = bytes;
+  flags[1] |= 0x40;
+  ByteReader r(flags);
+  EXPECT_FALSE(decode_receiver_state(r));
+}
+
+TEST(Receiver, AnIdleConnectionIsSmall) {
+  EXPECT_LE(sizeof(Receiver), 320u);
+  EXPECT_LE(sizeof(RelayBuffer), 72u);
+  EXPECT_LE(sizeof(SegmentBuilder), 96u);
+  const ReceiverState idle = Receiver({}, SeqNum(1), SeqNum(1), 0, Instant()).snapshot(Instant());
+  Bytes bytes;
+  ByteWriter w(bytes);
+  encode(idle, w);
+  EXPECT_LE(bytes.size(), 80u);
+}
+
+}  // namespace
+}  // namespace us
