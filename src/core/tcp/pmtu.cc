@@ -14,6 +14,7 @@ constexpr uint32_t kBaseMss = 1208;
 
 bool PathMtu::on_too_big(uint32_t mss) {
   const uint32_t lower = std::max(mss, floor_);
+  if (suspended_ > lower) suspended_ = lower;
   if (lower >= mss_) return false;
   mss_ = lower;
   return true;
@@ -21,7 +22,20 @@ bool PathMtu::on_too_big(uint32_t mss) {
 
 bool PathMtu::on_timeout(uint32_t retries, bool full_segment) {
   if (!full_segment || retries < kRetriesToSuspect) return false;
-  return on_too_big(mss_ > kBaseMss ? kBaseMss : floor_);
+  const uint32_t lower = std::max(mss_ > kBaseMss ? kBaseMss : floor_, floor_);
+  if (lower >= mss_) return false;
+  if (!suspected_before_ && suspended_ == 0) suspended_ = mss_;
+  mss_ = lower;
+  return true;
+}
+
+bool PathMtu::on_progress() {
+  if (suspended_ == 0) return false;
+  const bool raised = suspended_ > mss_;
+  mss_ = suspended_;
+  suspended_ = 0;
+  suspected_before_ = true;
+  return raised;
 }
 
 }  // namespace us

@@ -38,5 +38,24 @@ TEST(PathMtu, RepeatedTimeoutsOfFullSegmentsTryTheBaseSizeAndThenTheFloor) {
   EXPECT_FALSE(pmtu.on_timeout(5, true));
 }
 
+TEST(PathMtu, TheFirstSuspicionIsForgottenOnProgressTheSecondIsNot) {
+  PathMtu pmtu(1448, 524);
+  pmtu.on_timeout(3, true);
+  pmtu.on_timeout(4, true);
+  EXPECT_TRUE(pmtu.on_progress()) << "it may have been an outage";
+  EXPECT_EQ(pmtu.mss(), 1448u);
+  pmtu.on_timeout(3, true);
+  EXPECT_FALSE(pmtu.on_progress());
+  EXPECT_EQ(pmtu.mss(), 1208u);
+}
+
+TEST(PathMtu, AReportDuringASuspicionStays) {
+  PathMtu pmtu(1448, 524);
+  pmtu.on_timeout(3, true);
+  pmtu.on_too_big(1348);
+  EXPECT_TRUE(pmtu.on_progress());
+  EXPECT_EQ(pmtu.mss(), 1348u);
+}
+
 }  // namespace
 }  // namespace us

@@ -104,7 +104,7 @@ void Sender::reduce_window(Instant now, uint64_t delivered) {
   undo_.end();
   reduced_at_ = now;
   // RecoverFS of RFC 9937 section 6.2: what was not SACKed before this ACK.
-  prr_.begin(board_.outstanding_bytes() - board_.sacked_bytes() + delivered);
+  prr_.begin(board_.outstanding_bytes() - board_.sacked_bytes() - dup_.bytes() + delivered);
 }
 
 void Sender::update_pacing() {

@@ -173,6 +173,7 @@ class Sender {
   std::optional<SegmentOut> poll_forced(Instant now);
   std::optional<SegmentOut> poll_retransmission(Instant now);
   std::optional<SegmentOut> poll_new(Instant now);
+  std::optional<SegmentOut> poll_for_frto(Instant now);
   std::optional<SegmentOut> send_tail_probe(Instant now);
   std::optional<SegmentOut> send_timeout_head(Instant now);
   std::optional<SegmentOut> send_window_probe(Instant now);
@@ -212,7 +213,7 @@ class Sender {
   Instant reduced_at_;            // latest reduction
   std::optional<Instant> last_sent_at_;
   std::optional<Instant> paced_until_;
-  uint32_t new_data_first_ = 0;  // F-RTO step 2b: bytes of new data to be sent before retransmissions
+  std::optional<uint32_t> frto_new_bytes_;  // F-RTO step 2b until the next ACK: that much new data, no retransmission
   uint64_t delivery_rate_ = 0;
 
   PeerWindow peer_;

@@ -84,6 +84,7 @@ void Sender::take_cumulative(AckWork& work) {
   rack_.on_una(una_);
   undo_.on_una(una_);
   rto_.on_progress();
+  if (pmtu_.on_progress()) cc_->set_mss(mss());
   if (forced_ == Forced::kTimeoutHead || forced_ == Forced::kTailProbe) forced_ = Forced::kNone;
 }
 
@@ -174,8 +175,8 @@ void Sender::take_evidence(const AckWork& work) {
     rack_.on_dsack(una_, nxt());
     undo_.on_dsack(*work.dsack);
   }
+  frto_new_bytes_.reset();
   if (frto_.active()) {
-    new_data_first_ = 0;
     const bool waits = nxt() != limit() && room_in_peer_window(nxt()) > 0;
     const bool original = work.original_delivered && (sack_ || !work.retransmitted_acked);
     const auto verdict = frto_.on_ack({.una = una_,
@@ -185,7 +186,7 @@ void Sender::take_evidence(const AckWork& work) {
                                        .original_delivered = original,
                                        .new_data_waits = waits});
     if (verdict == Frto::Verdict::kSpurious) undo_reduction(work.now);
-    if (verdict == Frto::Verdict::kSendNew) new_data_first_ = 2 * mss();
+    if (verdict == Frto::Verdict::kSendNew) frto_new_bytes_ = 2 * mss();
   }
   if (undo_.proven_by_dsack() || (work.una_moved && undo_.proven_by_echo(work.info.echo))) undo_reduction(work.now);
   const std::optional<SeqNum> dsack_end = work.dsack ? std::optional(work.dsack->end) : std::nullopt;
@@ -206,7 +207,7 @@ void Sender::undo_reduction(Instant now) {
   cc_->on_spurious(now);
   undo_.end();
   frto_.end();
-  new_data_first_ = 0;
+  frto_new_bytes_.reset();
   forced_ = Forced::kNone;
   set_state(State::kOpen);
 }
@@ -217,7 +218,7 @@ void Sender::leave_recovery() {
   if (state_ != State::kOpen) {
     if (state_ == State::kFast) rack_.on_recovery_end();
     frto_.end();
-    new_data_first_ = 0;
+    frto_new_bytes_.reset();
     undo_.on_recovery_end(nxt());
     set_state(State::kOpen);
   }
@@ -244,7 +245,7 @@ void Sender::find_losses(AckWork& work) {
   if (sack_) {
     if (work.delivered == 0 && !work.dsack) return;
     work.lost = rack_.detect(board_, path(), work.now, [&](const SentRun& run) {
-      retransmission_lost |= run.retransmitted && run.sent_at > reduced_at_;
+      retransmission_lost |= run.retransmitted && run.sent_at >= reduced_at_;
     });
   } else if (state_ == State::kFast && work.una_moved) {
     work.lost = board_.mark_head_lost(mss());  // partial acknowledgment: the next hole (RFC 6582 section 3.2 step 3)
@@ -278,7 +279,7 @@ void Sender::adjust_window(const AckWork& work) {
                  .ssthresh = cc_->ssthresh(),
                  .mss = mss(),
                  .safe = work.una_moved && work.lost == 0});
-  } else if (work.delivered > 0) {
+  } else if (work.una_moved) {  // not for SACKs alone: limited transmit leaves the window as it is (RFC 3042)
     AckSample sample;
     sample.now = work.now;
     sample.delivered_bytes = work.delivered;

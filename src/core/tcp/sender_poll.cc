@@ -13,19 +13,13 @@ std::optional<SegmentOut> Sender::poll_segment(Instant now) {
   if (forced_ != Forced::kNone) {
     if (auto segment = poll_forced(now)) return segment;
   }
-  if (new_data_first_ == 0 && board_.lost_bytes() > 0) {
+  if (frto_new_bytes_) return poll_for_frto(now);
+  if (board_.lost_bytes() > 0) {
     if (auto segment = poll_retransmission(now)) return segment;
-    if (board_.lost_bytes() > 0 && (blocked_by_cwnd_ || paced_until_)) {
-      when_nothing_was_sent(now);
-      return std::nullopt;
-    }
   }
-  if (nxt() != limit()) {
+  // Nothing new while windows of our own hold back what is lost.
+  if (nxt() != limit() && !blocked_by_cwnd_ && !paced_until_) {
     if (auto segment = poll_new(now)) return segment;
-  }
-  if (new_data_first_ > 0) {  // no more new data for F-RTO: as usual from here
-    new_data_first_ = 0;
-    return poll_segment(now);
   }
   when_nothing_was_sent(now);
   return std::nullopt;
@@ -98,13 +92,19 @@ uint32_t Sender::new_length(uint32_t most) const {
 
 std::optional<SegmentOut> Sender::poll_new(Instant now) {
   restart_after_idle(now);
-  const uint32_t burst = pacer_.burst_bytes(mss(), config_->burst_bytes_max);
-  const uint32_t most = new_length(new_data_first_ > 0 ? std::min(burst, new_data_first_) : burst);
+  const uint32_t most = new_length(pacer_.burst_bytes(mss(), config_->burst_bytes_max));
   if (most == 0) return std::nullopt;
-  // F-RTO's two segments go beyond the window (RFC 5682 section 3.1 step 2b).
-  const uint32_t length = new_data_first_ > 0 ? most : fit_into_window(most);
+  const uint32_t length = fit_into_window(most);
   if (length == 0 || paced_out(now)) return std::nullopt;
-  new_data_first_ -= std::min(new_data_first_, length);
+  return send({nxt(), nxt() + length}, false, now);
+}
+
+// RFC 5682 section 3.1 step 2b: two segments of new data, beyond the window if need be, and nothing else until the
+// next ACK.
+std::optional<SegmentOut> Sender::poll_for_frto(Instant now) {
+  const uint32_t length = *frto_new_bytes_ > 0 && nxt() != limit() ? new_length(std::min(*frto_new_bytes_, mss())) : 0;
+  if (length == 0) return std::nullopt;
+  *frto_new_bytes_ -= std::min(*frto_new_bytes_, length);
   return send({nxt(), nxt() + length}, false, now);
 }
 

@@ -20,7 +20,7 @@ void Sender::on_deadline(Instant now) {
 void Sender::on_reordering_timer(Instant now) {
   bool retransmission_lost = false;
   const uint64_t lost = rack_.detect(board_, path(), now, [&](const SentRun& run) {
-    retransmission_lost |= run.retransmitted && run.sent_at > reduced_at_;
+    retransmission_lost |= run.retransmitted && run.sent_at >= reduced_at_;
   });
   if (lost == 0) return;
   on_loss(now, 0, retransmission_lost);
@@ -31,10 +31,10 @@ void Sender::on_reordering_timer(Instant now) {
   update_pacing();
 }
 
-// RFC 8985 section 7.2: SACK, no recovery, nothing SACKed or lost, and no probe on its way.
+// RFC 8985 section 7.2: SACK, no recovery, nothing SACKed or lost, no probe on its way, and a window to probe in.
 bool Sender::may_probe_tail() const {
   return sack_ && !in_recovery() && !tlp_.outstanding() && board_.sacked_bytes() == 0 && board_.lost_bytes() == 0 &&
-         board_.in_flight_bytes() > 0;
+         board_.in_flight_bytes() > 0 && !nxt().after(peer_.edge());
 }
 
 void Sender::schedule_tail_probe(Instant now) {
@@ -95,7 +95,7 @@ void Sender::on_timeout(Instant now) {
   } else {
     frto_.end();
   }
-  new_data_first_ = 0;
+  frto_new_bytes_.reset();
   dup_.reset();
   tlp_.reset();
   rack_.clear_deadline();
