@@ -203,7 +203,7 @@ TEST(SenderRecovery, WithoutSackThreeDuplicatesStartItAndEachPartialAckSendsTheN
     =      out . 4001:5001(1000)
     =      out . 15001:16001(1000)
     63ms   in  . ack 16001
-    =      out . 16001:23001(7000)
+    =      out . 16001:24001(8000)
     =      do  is recoveries 1
     =      do  is timeouts 0
   )"),
