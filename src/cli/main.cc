@@ -8,6 +8,7 @@
 #include "cli/status_command.h"
 #include "demo/demo_command.h"
 #include "host/control_server.h"
+#include "host/doctor.h"
 #include "host/node.h"
 
 namespace {
@@ -82,9 +83,15 @@ int main(int argc, char** argv) {
   int demo_status = 0;
   auto* demo = us::demo::add_demo_command(app, demo_status);
 
+  us::DoctorOptions doctor_options;
+  auto* doctor = app.add_subcommand("doctor", "say what this host lacks to protect VMs, and what to install");
+  doctor->add_option("VM.toml", doctor_options.vm_file, "also examine what this VM needs");
+  doctor->add_flag("--json", doctor_options.json, "one JSON object");
+
   CLI11_PARSE(app, argc, argv);
   node.runtime_directory = status_options.runtime_directory = runtime_directory;
   if (*demo) return demo_status;
+  if (*doctor) return us::run_doctor(doctor_options, std::cout);
   if (*run) return run_node(node, us::Node::First::kPrimary);
   if (*standby) return run_node(node, us::Node::First::kStandby);
   if (*status) return us::show_status(status_options);
