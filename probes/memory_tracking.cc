@@ -212,12 +212,15 @@ Finding probe_dirty_tracking() {
               "five scans of a child process named exactly the pages it wrote", ""};
   const auto wrong = check_tracking();
   if (!wrong) return out;
-  const bool building_blocks_work = is_usable(probe_userfaultfd().verdict) && is_usable(probe_pagemap_scan().verdict) &&
-                                    is_usable(probe_ptrace().verdict);
-  out.verdict = building_blocks_work ? Verdict::kUnexpected : Verdict::kMissing;
   out.evidence = *wrong;
-  out.advice = building_blocks_work ? "do not protect a VM on this kernel; please report its version"
-                                    : "see userfaultfd, PAGEMAP_SCAN and ptrace above";
+  out.verdict = Verdict::kUnexpected;
+  out.advice = "do not protect a VM on this kernel; please report its version";
+  for (const Finding& part : {probe_userfaultfd(), probe_pagemap_scan(), probe_ptrace()}) {
+    if (is_usable(part.verdict)) continue;
+    out.verdict = part.verdict;
+    out.advice = fmt::format("see {} above", part.probe);
+    break;
+  }
   return out;
 }
 

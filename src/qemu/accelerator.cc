@@ -36,11 +36,14 @@ std::vector<std::string> probe_command_line(Accelerator accelerator, const std::
           "-device",     fmt::format("isa-debug-exit,iobase={:#x},iosize=1", kProbeGuestExitPort)};
 }
 
-// The first line that tells something, without QEMU's name in front.
-std::string first_line(std::string_view output) {
-  const std::string_view line = output.substr(0, output.find('\n'));
-  const size_t after_name = line.find(": ");
-  return std::string(after_name == std::string_view::npos ? line : line.substr(after_name + 2));
+// What the first line that QEMU printed tells: without its name, and without "warning" in front.
+std::string first_words(std::string_view output) {
+  std::string_view line = output.substr(0, output.find('\n'));
+  for (const std::string_view prefix : {"qemu-system-x86_64: ", "warning: "}) {
+    const size_t at = line.find(prefix);
+    if (at != std::string_view::npos) line.remove_prefix(at + prefix.size());
+  }
+  return std::string(line);
 }
 
 }  // namespace
@@ -57,8 +60,8 @@ Result<std::optional<std::string>> try_accelerator(Accelerator accelerator, cons
   if (run.exit == fmt::format("exited with status {}", kProbeGuestExit)) return std::nullopt;
   if (run.output.find(kKvmStopped) != std::string::npos) return "the probe guest was stopped by a KVM internal error";
   if (!run.exit) return fmt::format("the probe guest did not finish within {} s", limit.to_seconds());
-  const std::string said = first_line(run.output);
-  return fmt::format("QEMU {}{}", *run.exit, said.empty() ? "" : ": " + said);
+  const std::string said = first_words(run.output);
+  return said.empty() ? fmt::format("QEMU {}", *run.exit) : fmt::format("QEMU says: {}", said);
 }
 
 Result<ChosenAccelerator> choose_accelerator(const VmConfig& config) {

@@ -52,9 +52,11 @@ bool is_rom_name(std::string_view name) {
   return name.starts_with("/rom@etc/") || (name.ends_with(".rom") && name.find('/') != std::string_view::npos);
 }
 
-// A microvm's firmware lies in RAM.  Nothing reads it once the kernel has started, and a microvm never reboots.
-bool may_be_written(std::string_view name, Machine machine) {
-  return machine == Machine::kMicrovm && name == "pc.bios";
+// Blocks that QEMU lists as writable although nothing is lost with them.  The flash chip: its contents change only by
+// commands to the device, which refuses them because its file is read-only (command_line.cc).  A microvm's firmware
+// lies in RAM, but nothing reads it once the kernel has started, and a microvm never reboots.
+bool may_be_listed_writable(std::string_view name, Machine machine) {
+  return name == "system.flash0" || (machine == Machine::kMicrovm && name == "pc.bios");
 }
 
 std::string describe(const RamBlock& block) {
@@ -98,8 +100,8 @@ Status check_ram_blocks(const std::vector<RamBlock>& blocks, const VmConfig& con
   std::string bad;
   for (const RamBlock& block : blocks) {
     if (block.name == kMainBlock) continue;
-    const bool writable = block.access == RamBlock::Access::kReadWrite && !may_be_written(block.name, config.machine);
-    if (is_rom_name(block.name) && !writable) continue;
+    const bool writable = block.access == RamBlock::Access::kReadWrite;
+    if (is_rom_name(block.name) && (!writable || may_be_listed_writable(block.name, config.machine))) continue;
     bad += (bad.empty() ? "" : ", ") + describe(block);
   }
   if (bad.empty()) return {};

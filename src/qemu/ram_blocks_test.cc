@@ -21,15 +21,20 @@ constexpr std::string_view kRoms =
     "      /rom@etc/acpi/rsdp    4 KiB  0x00000000042c0000 0x0000000000001000 0x0000000000001000\n"
     "\n";
 
-constexpr std::string_view kQemu10Microvm =
+const std::string kQemu10Heading =
     "              Block Name    PSize              Offset               Used              Total                HVA  "
-    "RO\n"
+    "RO\n";
+constexpr std::string_view kQemu10Main =
     "                     mem    4 KiB  0x0000000000000000 0x0000000004000000 0x0000000004000000 0x00007f0923fff000  "
     "rw\n"
     "    /rom@etc/acpi/tables    4 KiB  0x0000000004040000 0x0000000000001000 0x0000000000200000 0x00007f096de00000  "
-    "ro\n"
-    "                 pc.bios    4 KiB  0x0000000004000000 0x0000000000010000 0x0000000000010000 0x00007f096e200000  "
+    "ro\n";
+const std::string kQemu10Flash =
+    "           system.flash0    4 KiB  0x0000000004000000 0x0000000000040000 0x0000000000040000 0x00007f0d34200000  "
     "rw\n";
+const std::string kQemu10Microvm = kQemu10Heading + std::string(kQemu10Main) +
+                                   "                 pc.bios    4 KiB  0x0000000004000000 0x0000000000010000 "
+                                   "0x0000000000010000 0x00007f096e200000  rw\n";
 
 VmConfig machine(Machine kind) {
   VmConfig config;
@@ -63,8 +68,14 @@ TEST(RamBlocks, ReadsNamesSizesAndAccess) {
 TEST(RamBlocks, AcceptsTheMainBlockAndRoms) { EXPECT_EQ(judge(table("")), ""); }
 
 TEST(RamBlocks, AcceptsWritableFirmwareOnAMicrovmOnly) {
-  EXPECT_EQ(judge(std::string(kQemu10Microvm), Machine::kMicrovm), "");
-  EXPECT_THAT(judge(std::string(kQemu10Microvm), Machine::kQ35), testing::HasSubstr("\"pc.bios\" (64K)"));
+  EXPECT_EQ(judge(kQemu10Microvm, Machine::kMicrovm), "");
+  EXPECT_THAT(judge(kQemu10Microvm, Machine::kQ35), testing::HasSubstr("\"pc.bios\" (64K)"));
+}
+
+TEST(RamBlocks, AcceptsTheFlashChipWhichQemu10ListsAsWritable) {
+  EXPECT_EQ(judge(kQemu10Heading + std::string(kQemu10Main) + kQemu10Flash), "");
+  const std::string rom = "pc.rom    4 KiB  0x0000000004040000 0x0000000000020000 0x0000000000020000 0x00007fc0  rw\n";
+  EXPECT_THAT(judge(kQemu10Heading + std::string(kQemu10Main) + rom), testing::HasSubstr("\"pc.rom\" (128K)"));
 }
 
 TEST(RamBlocks, RefusesEveryBlockThatTheGuestCouldWrite) {
