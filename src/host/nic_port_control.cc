@@ -192,6 +192,13 @@ void NicPort::publish_running() {
 
 void NicPort::disconnect(const std::string& reason) {
   if (!connection_) return;
+  if (!reason.empty()) {
+    ++counters_.connection_errors;
+    spdlog::error("{}: connection to QEMU closed: {}", config_.tap_name, reason);
+    const std::lock_guard lock(mutex_);
+    last_connection_error_ = reason;
+    published_ = counters_;
+  }
   epoll_.remove(connection_.get());
   connection_.reset();
   header_.reset();
@@ -204,11 +211,6 @@ void NicPort::disconnect(const std::string& reason) {
   backend_.reset();
   publish_running();
   apply_offloads();
-  if (reason.empty()) return;
-  ++counters_.connection_errors;
-  spdlog::error("{}: connection to QEMU closed: {}", config_.tap_name, reason);
-  const std::lock_guard lock(mutex_);
-  last_connection_error_ = reason;
 }
 
 }  // namespace us

@@ -65,16 +65,20 @@ Status join_bridge(int socket, const std::string& name, const std::string& bridg
   if (bridge_index == 0)
     return fail(ErrorKind::kInput,
                 fmt::format("bridge {} does not exist (create it: ip link add {} type bridge)", bridge, bridge));
+  // First the MTU: a bridge lowers its own to that of the smallest port.
   ifreq mtu = request_for(bridge);
+  int mtu_error = 0;
   if (::ioctl(socket, SIOCGIFMTU, &mtu) == 0) {
     ifreq tap_mtu = request_for(name);
     tap_mtu.ifr_mtu = mtu.ifr_mtu;
-    if (::ioctl(socket, SIOCSIFMTU, &tap_mtu) != 0)
-      return fail_errno(fmt::format("set the MTU of {} to {}", name, mtu.ifr_mtu), errno);
+    if (::ioctl(socket, SIOCSIFMTU, &tap_mtu) != 0) mtu_error = errno;
   }
   ifreq request = request_for(bridge);
   request.ifr_ifindex = static_cast<int>(::if_nametoindex(name.c_str()));
-  if (::ioctl(socket, SIOCBRADDIF, &request) == 0) return {};
+  if (::ioctl(socket, SIOCBRADDIF, &request) == 0) {
+    if (mtu_error != 0) return fail_errno(fmt::format("set the MTU of {} to {}", name, mtu.ifr_mtu), mtu_error);
+    return {};
+  }
   const int error = errno;
   if (error == EOPNOTSUPP || error == EINVAL) return fail(ErrorKind::kInput, fmt::format("{} is not a bridge", bridge));
   return fail_errno(fmt::format("add {} to bridge {}", name, bridge), error);

@@ -98,12 +98,18 @@ class FakeDriver {
   void set_descriptor(uint64_t index, uint64_t guest, uint32_t bytes, uint16_t flags, uint16_t next = 0) {
     set_descriptor(offset_, index, guest, bytes, flags, next);
   }
-  void set_avail_index(uint16_t index) { store_le(ram_->at(avail_at() + 2), avail_ = index); }
+  // A device on another thread may look at once: everything before is visible to it.
+  void set_avail_index(uint16_t index) {
+    __atomic_store_n(reinterpret_cast<uint16_t*>(ram_->at(avail_at() + 2)), avail_ = index, __ATOMIC_RELEASE);
+  }
   void set_avail_flags(uint16_t flags) { store_le(ram_->at(avail_at()), flags); }
   void set_used_event(uint16_t event) { store_le(ram_->at(avail_at() + 4 + 2 * size_), event); }
   void set_used_index(uint16_t index) { store_le(ram_->at(used_at() + 2), used_ = index); }
   uint16_t avail_index() const { return avail_; }
-  uint16_t used_index() { return load_le<uint16_t>(ram_->at(used_at() + 2)); }
+  uint16_t collected() const { return used_; }  // used index up to which collect() has gone
+  uint16_t used_index() {
+    return __atomic_load_n(reinterpret_cast<uint16_t*>(ram_->at(used_at() + 2)), __ATOMIC_ACQUIRE);
+  }
   uint16_t used_flags() { return load_le<uint16_t>(ram_->at(used_at())); }
   uint16_t avail_event() { return load_le<uint16_t>(ram_->at(used_at() + 4 + 8 * size_)); }
   // Makes a head available without owning its descriptors.
@@ -122,8 +128,9 @@ class FakeDriver {
     uint32_t written;
     std::vector<Buffer> buffers;
   };
-  // Offers one chain of buffers of these sizes; nothing if descriptors or the arena run out.
-  std::optional<uint16_t> post(std::span<const uint32_t> sizes, bool writable, bool indirect = false) {
+  // Offers one chain of buffers of these sizes, filled with `contents`; nothing if descriptors or the arena run out.
+  std::optional<uint16_t> post(std::span<const uint32_t> sizes, bool writable, bool indirect = false,
+                               ByteSpan contents = {}) {
     uint64_t bytes = indirect ? 16 * (sizes.size() + 1) : 0;
     for (const uint32_t s : sizes) bytes += s;
     const size_t descriptors = indirect ? 1 : sizes.size();
@@ -145,16 +152,13 @@ class FakeDriver {
       at += sizes[i];
     }
     if (indirect) set_descriptor(head, guest(table), static_cast<uint32_t>(16 * sizes.size()), kIndirect);
+    for (const Buffer& b : chain.buffers) {
+      const size_t n = std::min<size_t>(b.bytes, contents.size());
+      if (n > 0) std::memcpy(ram_->at(b.offset), contents.data(), n);
+      contents = contents.subspan(n);
+    }
     offer(head);
     return head;
-  }
-  // Fills the buffers of a posted chain, which must be large enough in all.
-  void fill(uint16_t head, ByteSpan bytes) {
-    for (const Buffer& b : heads_[head].buffers) {
-      const size_t n = std::min<size_t>(b.bytes, bytes.size());
-      std::memcpy(ram_->at(b.offset), bytes.data(), n);
-      bytes = bytes.subspan(n);
-    }
   }
   // The next chain the device gave back.
   std::optional<Used> collect() {

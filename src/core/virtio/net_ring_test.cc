@@ -55,9 +55,8 @@ TEST_F(NetRingTest, EveryFrameAWellBehavedDriverSendsArrivesIntact) {
     const size_t size = 14 + rng.below(rng.chance(0.2) ? kMaxEthernetBytes - 13 : 1600);
     Bytes sent = random_bytes(rng, format.header_bytes + size);
     const auto sizes = cut(rng, sent.size(), 1 + rng.below(18));
-    const auto head = driver.post(sizes, false, rng.chance(0.5));
+    const auto head = driver.post(sizes, false, rng.chance(0.5), sent);
     ASSERT_TRUE(head.has_value());
-    driver.fill(*head, sent);
     const auto frame = transmitter.take(*ring, format);
     ASSERT_TRUE(frame.has_value()) << to_string(ring->fault());
     ring->flush();
@@ -65,7 +64,7 @@ TEST_F(NetRingTest, EveryFrameAWellBehavedDriverSendsArrivesIntact) {
               Bytes(sent.begin() + format.header_bytes, sent.end()));
     EXPECT_EQ(frame->header().gso_type, sent[1]);
     EXPECT_EQ(frame->header().flags, sent[0] & VnetHeader::kNeedsChecksum) << "other flags mean nothing on the way out";
-    EXPECT_EQ(frame->header().gso_bytes, load_le<uint16_t>(sent.data() + 4));
+    EXPECT_EQ(frame->header().gso_size, load_le<uint16_t>(sent.data() + 4));
     EXPECT_EQ(frame->header().checksum_offset, load_le<uint16_t>(sent.data() + 8));
     EXPECT_EQ(frame->header().buffer_count, 0);
     const auto used = driver.collect();
@@ -101,7 +100,7 @@ TEST_F(NetRingTest, EveryFrameFromTheUplinkArrivesIntactAndItsPagesAreMarked) {
     const size_t size = 14 + rng.below(rng.chance(0.2) ? kMaxEthernetBytes - 13 : 1600);
     const Bytes sent = random_bytes(rng, size);
     EthernetFrame frame{ByteSpan(sent)};
-    frame.set_header({.flags = VnetHeader::kNeedsChecksum, .gso_type = VnetHeader::kGsoTcp4, .gso_bytes = 1448});
+    frame.set_header({.flags = VnetHeader::kNeedsChecksum, .gso_type = VnetHeader::kGsoTcp4, .gso_size = 1448});
     std::optional<WriteAudit> audit;
     if (i % 20 == 0) audit.emplace(ram);
     ASSERT_EQ(deliver(frame), NetReceiver::Outcome::kDelivered);
@@ -160,7 +159,7 @@ TEST_F(NetRingTest, AnOffloadTheGuestDidNotAskForIsUnfit) {
   EthernetFrame frame{ByteSpan(Bytes(1000))};
   NetRingFormat only_tso4 = kModern;
   only_tso4.guest_tso6 = false;
-  frame.set_header({.flags = VnetHeader::kNeedsChecksum, .gso_type = VnetHeader::kGsoTcp6, .gso_bytes = 1448});
+  frame.set_header({.flags = VnetHeader::kNeedsChecksum, .gso_type = VnetHeader::kGsoTcp6, .gso_size = 1448});
   EXPECT_EQ(deliver(frame, only_tso4), NetReceiver::Outcome::kUnfit);
   frame.set_header({.flags = VnetHeader::kNeedsChecksum});
   EXPECT_EQ(deliver(frame, kFirmware), NetReceiver::Outcome::kUnfit);
