@@ -107,6 +107,7 @@ class PingClient final : public Client {
   ~PingClient() override { finish(Duration::nanos(0)); }
 
   const ReplyTimes& replies() const { return replies_; }
+  void measure_round_trips(bool wanted) { replies_.measure_round_trips(wanted); }
 
  private:
   Status talk(Stream& stream) override;

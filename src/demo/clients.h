@@ -22,6 +22,7 @@ class Clients {
   const RedisClient& redis() const { return redis_; }
   const DownloadClient& download() const { return download_; }
   const PingClient& ping() const { return ping_; }
+  PingClient& ping() { return ping_; }
 
   std::array<const Client*, 3> all() const { return {&redis_, &download_, &ping_}; }
   // The first failure of any of them, with its name.

@@ -93,7 +93,7 @@ std::string to_text(const DemoFigures& f, bool colour) {
   row("  of it restore", list(values(f.takeovers, &TakeoverStatus::restore_ms)));
   row("epochs committed", fmt::format("{} (pause p50 {} ms, p99 {} ms)", f.epochs, milliseconds(f.pause_p50_ms),
                                       milliseconds(f.pause_p99_ms)));
-  row("ping-pong round trip", fmt::format("p50 {:.1f} ms", f.ping_p50_ms));
+  row("ping-pong round trip", fmt::format("p50 {:.1f} ms while protected", f.ping_p50_ms));
   const char* paint = !colour ? "" : f.green() ? "\033[1;32m" : "\033[1;31m";
   const char* plain = colour ? "\033[0m" : "";
   out += fmt::format("\n{}{}{}\n", paint,

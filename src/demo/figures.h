@@ -27,7 +27,7 @@ struct DemoFigures {
   uint64_t downloads = 0;
   uint64_t download_bytes = 0;
   bool download_sha256_ok = false;
-  double ping_p50_ms = 0;
+  double ping_p50_ms = 0;  // round trip while protected
 
   // One entry for each takeover.
   std::vector<double> stall_ms;

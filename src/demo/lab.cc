@@ -17,6 +17,8 @@ namespace us::demo {
 namespace {
 
 std::string lan_port(size_t host) { return fmt::format("lan-{}", kHostNames[host]); }
+// A machine keeps its network cards when it is restarted.
+std::string mac_of(size_t host, int card) { return fmt::format("02:55:53:00:{:02x}:{:02x}", host, card); }
 std::string replication_port(size_t host) { return fmt::format("repl-{}", kHostNames[host]); }
 
 // Runs `ip -n NS WORDS`.
@@ -35,9 +37,9 @@ Status add_bridge(const NetNs& ns, const std::string& bridge) {
 
 // A cable from `port` of the switch, which joins `bridge` there, to `interface` of `machine`.
 Status add_cable(const NetNs& network_switch, const std::string& port, const std::string& bridge, const NetNs& machine,
-                 const std::string& interface) {
-  US_TRY(
-      ip(network_switch, fmt::format("link add {} type veth peer name {} netns {}", port, interface, machine.name())));
+                 const std::string& interface, const std::string& mac) {
+  US_TRY(ip(network_switch, fmt::format("link add {} type veth peer name {} address {} netns {}", port, interface, mac,
+                                        machine.name())));
   US_TRY(ip(network_switch, fmt::format("link set {} master {} up", port, bridge)));
   return ip(machine, fmt::format("link set {} up", interface));
 }
@@ -87,7 +89,7 @@ Status Lab::wire_switch() {
 }
 
 Status Lab::wire_client() {
-  US_TRY(add_cable(switch_, "client", "lan", client_, "lan0"));
+  US_TRY(add_cable(switch_, "client", "lan", client_, "lan0", "02:55:53:00:ff:01"));
   US_TRY(ip(client_, fmt::format("addr add {}/24 dev lan0", kClientAddress)));
   return ip(client_, fmt::format("addr add {}/64 dev lan0 nodad", kClientAddress6));
 }
@@ -95,9 +97,9 @@ Status Lab::wire_client() {
 Status Lab::wire_host(size_t host) {
   const NetNs& ns = hosts_[host];
   US_TRY(add_bridge(ns, kHostBridge));
-  US_TRY(add_cable(switch_, lan_port(host), "lan", ns, "lan0"));
+  US_TRY(add_cable(switch_, lan_port(host), "lan", ns, "lan0", mac_of(host, 1)));
   US_TRY(ip(ns, fmt::format("link set lan0 master {}", kHostBridge)));
-  US_TRY(add_cable(switch_, replication_port(host), "repl", ns, "repl0"));
+  US_TRY(add_cable(switch_, replication_port(host), "repl", ns, "repl0", mac_of(host, 2)));
   return ip(ns, fmt::format("addr add {}/24 dev repl0", kReplicationAddress[host]));
 }
 

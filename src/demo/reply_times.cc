@@ -7,7 +7,12 @@ namespace us::demo {
 void ReplyTimes::add(Instant at, Duration round_trip) {
   const std::lock_guard lock(mutex_);
   at_.push_back(at);
-  round_trips_.push_back(round_trip);
+  if (measuring_) round_trips_.push_back(round_trip);
+}
+
+void ReplyTimes::measure_round_trips(bool wanted) {
+  const std::lock_guard lock(mutex_);
+  measuring_ = wanted;
 }
 
 Duration ReplyTimes::longest_silence(Instant from, Instant now) const {

@@ -40,5 +40,15 @@ TEST(ReplyTimes, RoundTripIsAQuantile) {
   EXPECT_EQ(ReplyTimes().round_trip(0.5), Duration());
 }
 
+TEST(ReplyTimes, RoundTripsCountOnlyWhileTheyAreMeasured) {
+  ReplyTimes times;
+  times.measure_round_trips(false);
+  times.add(at(1), Duration::millis(9));
+  times.measure_round_trips(true);
+  times.add(at(2), Duration::millis(3));
+  EXPECT_EQ(times.round_trip(1), Duration::millis(3));
+  EXPECT_EQ(times.count_since(at(0)), 2u);
+}
+
 }  // namespace
 }  // namespace us::demo

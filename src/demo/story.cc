@@ -130,6 +130,7 @@ Status Story::first_act() {
   clients_ = std::make_unique<Clients>(cluster_->lab().client(), options_.ipv6 ? kGuestAddress6 : kGuestAddress,
                                        options_.download_mib << 20, options_.seed);
   clients_->start();
+  clients_->ping().measure_round_trips(false);
   console_.event("guest is up; redis INCR, a download and a 5 ms ping-pong begin, each over one connection");
   return cluster_->start_standby(1);
 }
@@ -142,6 +143,7 @@ Status Story::protect() {
   console_.headline(
       fmt::format("PROTECTED: host {} runs the guest, host {} holds its last epoch ({:.1f} s to get there)",
                   primary_name(), other_name(), (clock_now() - from).to_seconds()));
+  clients_->ping().measure_round_trips(true);
   return check_clients();
 }
 
@@ -150,6 +152,7 @@ Status Story::round(uint64_t number) {
   US_TRY(check_clients());
   watch_primary();
   close_session();
+  clients_->ping().measure_round_trips(false);
   const Clients::Marks before = clients_->marks();
   const Instant struck = clock_now();
   US_TRY(strike());
