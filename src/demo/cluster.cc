@@ -31,6 +31,13 @@ Status write_file(const fs::path& path, const std::string& text) {
   return {};
 }
 
+bool says_ready(const fs::path& serial_log) {
+  std::ifstream in(serial_log);
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("guest ready")) return true;
+  return false;
+}
+
 // Sends `line` to a service of the guest and returns the answer up to the end of the stream.
 Result<std::string> exchange(const NetNs& ns, uint16_t port, const std::string& line, bool until_end) {
   US_TRY(ns.enter());
@@ -191,6 +198,8 @@ Status Cluster::wait_guest(Duration limit) {
       if (daemon) {
         if (const auto ended = daemon->poll_exit()) return fail(ErrorKind::kSystem, "the daemon " + *ended);
       }
+    // Asked before it listens, the guest would be silent, and the client's kernel slow to ask again.
+    if (!says_ready(serial_log(0)) && !says_ready(serial_log(1))) return false;
     US_ASSIGN(const std::string echoed, exchange_in_thread(lab_.client(), 7, "hello", false));
     US_ASSIGN(const std::string pong, exchange_in_thread(lab_.client(), 6379, "PING\r\n", false));
     return echoed == "hello" && pong.starts_with("+PONG");
