@@ -38,6 +38,8 @@ constexpr TypeInfo kTypes[] = {
     {FrameType::kHandoverAbort, "HandoverAbort", kControlPayloadMax},
     {FrameType::kStaleGeneration, "StaleGeneration", kControlPayloadMax},
     {FrameType::kResigned, "Resigned", kControlPayloadMax},
+    {FrameType::kRelayLogChunk, "RelayLogChunk", kStateFramePayloadMax},
+    {FrameType::kRelayLogAck, "RelayLogAck", kControlPayloadMax},
 };
 
 const TypeInfo* find_type(FrameType type) {

@@ -60,7 +60,9 @@ enum class FrameType : uint16_t {
   kHandoverAbort = 0x0054,
   kStaleGeneration = 0x0060,
   kResigned = 0x0061,
-  // 0x0070..0x007f: the log of what clients sent (IngressChunk, IngressAck).  0x0080..0x008f: mirrored disks.
+  kRelayLogChunk = 0x0070,
+  kRelayLogAck = 0x0071,
+  // 0x0080..0x008f: mirrored disks.
 };
 
 // What the type is called in messages and docs; empty for a number that is not a type.
@@ -70,7 +72,7 @@ inline bool is_frame_type(FrameType type) { return !frame_type_name(type).empty(
 bool is_handshake_type(FrameType type);
 
 inline constexpr size_t kPageFramePayloadMax = size_t{1} << 20;
-inline constexpr size_t kStateFramePayloadMax = 256 * 1024;  // device and side state
+inline constexpr size_t kStateFramePayloadMax = 256 * 1024;  // device and side state, relay log
 inline constexpr size_t kControlPayloadMax = 64 * 1024;
 inline constexpr size_t kFrameBytesMax = kFrameHeaderBytes + kPageFramePayloadMax;
 // 0 for a number that is not a type.

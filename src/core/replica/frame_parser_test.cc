@@ -93,8 +93,8 @@ TEST(FrameParser, SaysWhatIsWrong) {
   EXPECT_EQ(error_of(bytes), "replication stream: Ack of protocol version 9, expected 1");
 
   bytes = encode(Ack{Epoch{1}});
-  store_le<uint16_t>(bytes.data() + 6, 0x70);
-  EXPECT_EQ(error_of(bytes), "replication stream: unknown frame type 0x0070");
+  store_le<uint16_t>(bytes.data() + 6, 0x72);
+  EXPECT_EQ(error_of(bytes), "replication stream: unknown frame type 0x0072");
 
   bytes = encode(Ack{Epoch{1}});
   store_le<uint32_t>(bytes.data() + 8, kControlPayloadMax + 1);

@@ -267,6 +267,18 @@ void fields(Io& io, M& m) {
   io.text("reason", m.reason, kReasonBytesMax);
 }
 
+template <typename Io, Is<RelayLogChunk> M>
+void fields(Io& io, M& m) {
+  io.number("first", m.first);
+  io.number("count", m.count);
+  io.rest("records", m.records, kRelayLogRecordsBytesMax);
+}
+
+template <typename Io, Is<RelayLogAck> M>
+void fields(Io& io, M& m) {
+  io.number("position", m.position);
+}
+
 // Tries each alternative of the variant until one has the frame's type.
 template <size_t I = 0>
 Result<Message> decode_as(const Frame& frame) {

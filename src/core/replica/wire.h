@@ -23,6 +23,7 @@
 #include "core/memory/page_codec.h"
 #include "core/memory/staged_epoch.h"
 #include "core/replica/frame_header.h"
+#include "core/replica/log_position.h"
 
 namespace us {
 
@@ -33,6 +34,8 @@ inline constexpr size_t kNameBytesMax = 256;     // vm name, node id, versions
 inline constexpr size_t kReasonBytesMax = 4096;  // sentences for a person
 inline constexpr size_t kDefinitionBytesMax = 16 * 1024;
 inline constexpr size_t kStateChunkBytesMax = kStateFramePayloadMax - 64;  // data in one device or side state chunk
+inline constexpr size_t kRelayLogHeadBytes = 12;  // of a RelayLogChunk, before its records
+inline constexpr size_t kRelayLogRecordsBytesMax = kStateFramePayloadMax - kRelayLogHeadBytes;
 
 // ---- handshake ----
 
@@ -270,10 +273,27 @@ struct Resigned {
   bool operator==(const Resigned&) const = default;
 };
 
+// ---- relayed TCP connections ----
+
+// primary -> standby, at any time in a session: the next records of the relay log.
+struct RelayLogChunk {
+  static constexpr FrameType kType = FrameType::kRelayLogChunk;
+  LogPosition first;   // of the first record; the positions of a session have no gap
+  uint32_t count = 0;  // records
+  ByteSpan records;    // core/tcp/relay_record.h
+};
+
+// standby -> primary: it has every record up to this one.
+struct RelayLogAck {
+  static constexpr FrameType kType = FrameType::kRelayLogAck;
+  LogPosition position;
+  bool operator==(const RelayLogAck&) const = default;
+};
+
 using Message =
     std::variant<Hello, HelloReply, Bye, SyncBegin, SyncRoundEnd, SyncAck, EpochBegin, PageChunk, DeviceStateChunk,
                  SideStateChunk, EpochEnd, Ack, Applied, GuestEnded, GuestEndedAck, HandoverRequest, HandoverReady,
-                 HandoverGo, HandoverDone, HandoverAbort, StaleGeneration, Resigned>;
+                 HandoverGo, HandoverDone, HandoverAbort, StaleGeneration, Resigned, RelayLogChunk, RelayLogAck>;
 
 // Appends the whole frame to `out` and returns its checksum (for ChunkDigest).  Chunk data over the limits is a bug of
 // the caller.

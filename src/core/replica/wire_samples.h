@@ -67,6 +67,8 @@ inline std::vector<Message> messages() {
       HandoverAbort{"its QEMU did not start"},
       StaleGeneration{Generation{9}, "host-b"},
       Resigned{Generation{7}, "QEMU exited with status 1"},
+      RelayLogChunk{LogPosition{1000001}, 2, kBytes},
+      RelayLogAck{LogPosition{1000002}},
   };
 }
 

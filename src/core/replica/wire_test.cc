@@ -31,7 +31,8 @@ void expect_round_trip(const Message& message) {
 
 // What is left over when a chunk is cut is a shorter chunk; its own codec judges it.
 bool ends_in_raw_bytes(FrameType type) {
-  return type == FrameType::kPageChunk || type == FrameType::kDeviceStateChunk || type == FrameType::kSideStateChunk;
+  return type == FrameType::kPageChunk || type == FrameType::kDeviceStateChunk || type == FrameType::kSideStateChunk ||
+         type == FrameType::kRelayLogChunk;
 }
 
 TEST(Wire, EveryMessageComesBackAsItWasSent) {
@@ -93,7 +94,7 @@ TEST(Wire, BytesLeftOverAreRefused) {
 }
 
 TEST(Wire, AnUnknownTypeIsRefused) {
-  for (const unsigned number : {0x0000, 0x0004, 0x0070, 0x0071, 0x0080, 0xffff}) {
+  for (const unsigned number : {0x0000, 0x0004, 0x0062, 0x0072, 0x0080, 0xffff}) {
     const auto type = static_cast<FrameType>(number);
     EXPECT_FALSE(is_frame_type(type));
     EXPECT_EQ(payload_bytes_max(type), 0u);
@@ -168,6 +169,8 @@ TEST(Wire, TheLargestMessagesFitTheirFrames) {
   const Bytes state(kStateChunkBytesMax);
   expect_round_trip(DeviceStateChunk{Epoch{1}, state});
   expect_round_trip(SideStateChunk{Epoch{1}, SideKind::kRelay, state});
+  const Bytes records(kRelayLogRecordsBytesMax);
+  expect_round_trip(RelayLogChunk{LogPosition{1}, 1, records});
 }
 
 TEST(Wire, ChunkDataOverTheLimitOfTheMessageIsRefusedEvenWhereTheFrameHasRoom) {

@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/strong.h"
+#include "core/replica/log_position.h"
 #include "core/tcp/receiver_state.h"
 #include "core/tcp/segment_builder.h"
 #include "core/tcp/sender_state.h"
@@ -18,7 +19,6 @@
 namespace us {
 
 using FlowId = Strong<struct FlowIdTag>;           // given by the primary, never used twice in a VM's life; 0 is "none"
-using LogPosition = Strong<struct LogPositionTag>;  // records of the relay log so far; 0: none
 
 // From the guest's side of the connection to the client's ("peer"):
 //
