@@ -216,11 +216,14 @@ TEST(VmConfig, SaysWhatIsMissing) {
 }
 
 TEST(VmConfig, ReportsAllFaultsInFileOrder) {
-  EXPECT_EQ(faults("memory = \"100M\"\nname = \"my vm\"\n[[disk]]\nfile=\"a\"\nread_only = true\ncpus = 2\n" +
+  EXPECT_EQ(faults("cpus = 0\nmemory = \"1M\"\nname = \"my vm\"\n[[disk]]\nfile=\"a\"\nread_only = true\ncpus = 2\n" +
                    std::string(kReplication) + std::string(kArbiter)),
-            "web.toml:2:8: name: \"my vm\" cannot be a VM name; expected 1 to 32 of A-Z a-z 0-9 . _ - that begin with "
+            "web.toml:1:8: cpus: 0 is out of range; expected an integer from 1 to 64\n"
+            "web.toml:2:10: memory: \"1M\" is not an accepted size; expected a size from \"64M\" to \"1T\", a multiple "
+            "of 2M\n"
+            "web.toml:3:8: name: \"my vm\" cannot be a VM name; expected 1 to 32 of A-Z a-z 0-9 . _ - that begin with "
             "a letter or a digit\n"
-            "web.toml:6:1: disk[0].cpus: unknown key; Known here: file, format, read_only");
+            "web.toml:7:1: disk[0].cpus: unknown key; Known here: file, format, read_only");
 }
 
 TEST(VmConfig, ChecksMemoryRangeAndStep) {
@@ -268,21 +271,42 @@ TEST(VmConfig, LoadSaysWhyAFileCannotBeRead) {
 }
 
 TEST(VmConfig, CanonicalTextHasWhatBothHostsMustAgreeOn) {
-  const auto config = parse_vm_config(with("cpus = 2\nappend = \"quiet\"\nqemu_args = [\"-uuid\", \"x\"]\n[[nic]]\n"
-                                           "mac = \"52:54:00:00:00:01\"\nbridge = \"br0\"\n"),
-                                      "/vm/web.toml");
+  const std::string text = R"(name = "web"
+memory = "512M"
+cpus = 2
+cpu = "Nehalem"
+kernel = "vmlinuz"
+initrd = "initrd"
+append = "quiet"
+firmware = "bios"
+qemu_args = ["-uuid", "x"]
+[[disk]]
+file = "root.img"
+read_only = true
+[[nic]]
+mac = "52:54:00:00:00:01"
+[replication]
+hosts = ["10.0.0.1:7400", "10.0.0.2:7400"]
+[arbiter]
+path = "shared"
+)";
+  const auto config = parse_vm_config(text, "/vm/web.toml");
   ASSERT_TRUE(config);
   EXPECT_EQ(canonical_text(*config),
             "name = web\n"
             "memory = 536870912\n"
             "cpus = 2\n"
             "machine = q35\n"
+            "cpu = Nehalem\n"
             "kernel = vmlinuz\n"
+            "initrd = initrd\n"
             "append = quiet\n"
+            "firmware = bios\n"
+            "disk = raw root.img\n"
             "nic = 52:54:00:00:00:01\n"
             "qemu_arg = -uuid\n"
             "qemu_arg = x\n"
-            "arbiter = directory /mnt/shared\n");
+            "arbiter = directory shared\n");
 }
 
 TEST(VmConfig, CanonicalTextLeavesOutHostSideNamesAndTiming) {

@@ -70,7 +70,7 @@ Status check_main_block(const std::vector<RamBlock>& blocks, const VmConfig& con
     return fail(ErrorKind::kRefused,
                 fmt::format("QEMU has {} RAM blocks named \"{}\"; protection needs exactly one", count, kMainBlock));
   const auto main = std::find_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainBlock; });
-  if (main->total_bytes == config.memory_bytes && main->used_bytes == config.memory_bytes) return {};
+  if (main->total_bytes == config.memory_bytes) return {};
   return fail(ErrorKind::kRefused,
               fmt::format("QEMU's RAM block \"{}\" has {}, but the VM file says memory = {}", kMainBlock,
                           config::size_text(main->total_bytes), config::size_text(config.memory_bytes)));
