@@ -168,6 +168,7 @@ class Sender {
   void undo_reduction(Instant now);
   void adjust_window(const AckWork& work);
   void adjust_timers(const AckWork& work);
+  bool may_restart_timeout() const;
 
   // sender_poll.cc
   std::optional<SegmentOut> poll_forced(Instant now);
@@ -207,6 +208,7 @@ class Sender {
   bool window_override_ = false;  // send what fits, however little (RFC 9293 section 3.8.6.2.1)
   bool blocked_by_cwnd_ = false;  // in this round of poll_segment()
   bool had_recovery_ = false;     // recover_ is valid: una has not passed it
+  bool partial_acked_ = false;    // in this fast recovery
   bool ecn_reacted_ = false;      // ecn_recover_ is valid
   SeqNum recover_;                // nxt when the latest reduction began
   SeqNum ecn_recover_;            // no second reaction to ECE until una is beyond

@@ -269,6 +269,7 @@ void Sender::on_loss(Instant now, uint64_t delivered, bool retransmission_lost) 
   ++stats_.recoveries;
   if (!reduced_already) undo_.begin(una_);
   had_recovery_ = true;
+  partial_acked_ = false;
   recover_ = nxt();
 }
 
@@ -295,6 +296,10 @@ void Sender::adjust_window(const AckWork& work) {
   update_pacing();
 }
 
+// Without SACK a recovery fills one hole per round trip.  The timer is restarted for the first partial ACK only, so
+// that after many losses it ends the waiting (RFC 6582 section 3.2 step 3, section 4: the Impatient variant).
+bool Sender::may_restart_timeout() const { return sack_ || state_ != State::kFast || !partial_acked_; }
+
 void Sender::adjust_timers(const AckWork& work) {
   if (board_.empty()) {
     rto_.stop();
@@ -303,7 +308,8 @@ void Sender::adjust_timers(const AckWork& work) {
     dup_.reset();
     return;
   }
-  if (work.una_moved) rto_.restart(work.now, rtt_.rto());  // RFC 6298 (5.3)
+  if (work.una_moved && may_restart_timeout()) rto_.restart(work.now, rtt_.rto());  // RFC 6298 (5.3)
+  if (work.una_moved && state_ == State::kFast) partial_acked_ = true;
   if (!may_probe_tail()) {
     tlp_.cancel();
   } else if (work.una_moved) {

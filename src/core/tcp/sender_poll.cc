@@ -127,7 +127,8 @@ SegmentOut Sender::send(SeqRange range, bool retransmission, Instant now) {
     board_.on_retransmitted(range, now, stats_.bytes_delivered);
     undo_.on_retransmitted(range, now);
     stats_.bytes_retransmitted += range.length();
-    if (range.start == una_) rto_.restart(now, rtt_.rto());  // the oldest byte gets its full time again
+    // The oldest byte gets its full time again.
+    if (range.start == una_ && may_restart_timeout()) rto_.restart(now, rtt_.rto());
   } else {
     board_.on_sent(range.length(), now, stats_.bytes_delivered);
     stats_.bytes_sent += range.length();
@@ -193,6 +194,7 @@ std::optional<SegmentOut> Sender::send_window_probe(Instant now) {
 
 void Sender::when_nothing_was_sent(Instant now) {
   usage_.on_burst(una_, nxt(), inflight_bytes(), blocked_by_cwnd_);
+  if (board_.in_flight_bytes() > 0) rto_.start_if_idle(now, rtt_.rto());  // an undone recovery put it back in flight
   const bool waits = board_.lost_bytes() > 0 || nxt() != limit();
   if (!waits || board_.in_flight_bytes() > 0) {
     persist_.stop();
