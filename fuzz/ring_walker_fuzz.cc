@@ -36,7 +36,7 @@ struct Machine {
       while (receiver.deliver(ring, format, frame, ram.memory) == NetReceiver::Outcome::kDelivered) {
       }
     }
-    ring.flush();
+    ring.publish();
     ring.enable_kick();
     ring.disable_kick();
     US_CHECK(!audit.unmarked().has_value());

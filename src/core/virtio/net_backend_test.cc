@@ -73,7 +73,7 @@ TEST_F(NetBackendTest, StartsAsQemuStartsItAndStopsWhereItWas) {
   transmit.post(std::vector<uint32_t>{100}, false);
   NetTransmitter t;
   ASSERT_TRUE(t.take(backend.ring(1), backend.format()).has_value());
-  backend.ring(1).flush();
+  backend.ring(1).publish();
 
   auto stopped = send_ring(VhostUserRequest::kGetVringBase, 0);
   EXPECT_EQ(stopped->stopped, 0u);
@@ -86,7 +86,7 @@ TEST_F(NetBackendTest, StartsAsQemuStartsItAndStopsWhereItWas) {
   start_all(1);
   transmit.post(std::vector<uint32_t>{100}, false);
   EXPECT_TRUE(t.take(backend.ring(1), backend.format()).has_value());
-  backend.ring(1).flush();
+  backend.ring(1).publish();
   EXPECT_EQ(base_in(*send_ring(VhostUserRequest::kGetVringBase, 1)), 2u);
 }
 

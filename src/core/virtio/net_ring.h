@@ -1,7 +1,7 @@
 // Frames over a SplitRing: what a virtio-net device does with its transmit and receive rings (virtio 1.2, 5.1.6).
 //
 // Both copy: the guest's buffers are held only for the length of a call, so nothing is in flight afterwards.
-// Both leave publishing to the caller, who flushes once per batch.
+// Both leave publishing to the caller, who does it once per batch.
 #pragma once
 
 #include <cstdint>

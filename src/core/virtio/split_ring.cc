@@ -95,7 +95,7 @@ Status SplitRing::start(const RingSetup& setup, Options options) {
   size_ = static_cast<uint16_t>(setup.size);
   if (!resolve()) return fail(ErrorKind::kProtocol, "ring is misaligned or not in guest RAM");
   last_avail_ = taken_ = cursor_ = avail_seen_ = static_cast<uint16_t>(setup.base);
-  used_index_ = load16(used_ + 2);
+  used_index_ = signalled_ = load16(used_ + 2);
   signalled_valid_ = false;
   fault_ = RingFault::kNone;
   running_ = true;
@@ -215,21 +215,25 @@ void SplitRing::use(uint16_t head, uint32_t written) {
 
 uint16_t SplitRing::used_event() const { return load16(avail_ + 4 + 2 * size_); }
 
-bool SplitRing::flush() {
+void SplitRing::publish() {
   const auto staged = static_cast<uint16_t>(taken_ - last_avail_);
-  if (staged == 0) return false;
+  if (staged == 0) return;
   used_index_ = static_cast<uint16_t>(used_index_ + staged);
   last_avail_ = taken_;
   store16(used_ + 2, used_index_);
   memory_.wrote(used_, used_bytes(size_));
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!options_.event_index) return (load16(avail_) & kAvailNoInterrupt) == 0;
+}
+
+bool SplitRing::wants_interrupt() {
   const uint16_t old = signalled_;
+  if (!running_ || used_index_ == old) return false;
   const bool known = signalled_valid_;
   signalled_ = used_index_;
   signalled_valid_ = true;
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (!options_.event_index) return (load16(avail_) & kAvailNoInterrupt) == 0;
   if (!known) return true;
-  // 2.7.10.1 step: interrupt if used_event was passed since the last decision.
+  // 2.7.10.1: interrupt if used_event was passed since the last decision.
   return static_cast<uint16_t>(used_index_ - used_event() - 1) < static_cast<uint16_t>(used_index_ - old);
 }
 

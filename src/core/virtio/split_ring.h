@@ -6,8 +6,8 @@
 //
 // A transaction in three steps, so that a frame which does not fit costs nothing: next() looks at chains, one after
 // the other; use() gives the ones looked at back to the driver with what was written to them, rewind() forgets them
-// instead; flush() publishes everything used so far with a single store of used->idx, and says whether the driver
-// wants an interrupt.
+// instead; publish() makes everything used so far visible with a single store of used->idx.  Whether the driver wants
+// an interrupt for it may be asked at once or, to interrupt it less often, later.
 //
 // Everything popped is used before stop(), so that nothing is in flight while the ring stands still: then last_avail
 // equals used->idx, and the device state that QEMU saves is complete.
@@ -88,8 +88,13 @@ class SplitRing {
   // Gives back a chain that next() gave, in the order given; `written` bytes of it were filled.
   void use(const RingChain& chain, uint32_t written) { use(chain.head, written); }
   void use(uint16_t head, uint32_t written);
-  // Publishes; true if the driver is to be interrupted.
-  bool flush();
+  void publish();
+  // True if the driver is to be interrupted for what was published since this was last called.
+  bool wants_interrupt();
+  bool flush() {
+    publish();
+    return wants_interrupt();
+  }
   uint16_t size() const { return size_; }
 
   // After start(): true if the driver may have missed an interrupt for what was used before the stop.
@@ -129,7 +134,7 @@ class SplitRing {
   uint16_t cursor_ = 0;      // everything before it was looked at
   uint16_t avail_seen_ = 0;  // avail->idx when last read
   uint16_t used_index_ = 0;  // used->idx as published
-  uint16_t signalled_ = 0;   // used->idx at the last decision about an interrupt
+  uint16_t signalled_ = 0;   // used->idx at the last wants_interrupt()
   bool signalled_valid_ = false;
 };
 

@@ -75,8 +75,8 @@ TEST_F(SplitRingTest, GivesChainsInOrderAndTheDriverGetsThemBack) {
   EXPECT_EQ(chain.pieces.size(), 3u);
   ring->use(chain, 9);
   EXPECT_EQ(ring->next(chain), SplitRing::Next::kEmpty);
-  EXPECT_FALSE(driver.collect().has_value()) << "published before flush()";
-  ring->flush();
+  EXPECT_FALSE(driver.collect().has_value()) << "published before publish()";
+  ring->publish();
   EXPECT_EQ(driver.collect()->written, 7u);
   EXPECT_EQ(driver.collect()->written, 9u);
   EXPECT_FALSE(driver.collect().has_value());
@@ -92,7 +92,7 @@ TEST_F(SplitRingTest, ForgetsWhatWasOnlyLookedAt) {
   ASSERT_EQ(ring->next(chain), SplitRing::Next::kChain);
   EXPECT_EQ(chain.bytes, 2u);
   ring->rewind();
-  ring->flush();
+  ring->publish();
   EXPECT_EQ(ring->stop(), 1u);
 }
 
@@ -104,7 +104,7 @@ TEST_F(SplitRingTest, GoesOnAfterStopAndStartAcrossTheWrapOfTheIndex) {
     start(RingDirection::kFromDriver, {.event_index = true}, base);
     post({64});
     use_one();
-    ring->flush();
+    ring->publish();
     base = ring->stop();
     EXPECT_EQ(base, static_cast<uint16_t>(0xfffe + round + 1));
     EXPECT_EQ(driver.used_index(), base);
@@ -121,7 +121,8 @@ TEST_F(SplitRingTest, TouchesNothingWhileStopped) {
   EXPECT_FALSE(ring->enable_kick());
   ring->disable_kick();
   EXPECT_FALSE(ring->may_have_missed_interrupt());
-  EXPECT_FALSE(ring->flush());
+  ring->publish();
+  EXPECT_FALSE(ring->wants_interrupt());
   EXPECT_EQ(ram.copy(), before);
 }
 
@@ -130,7 +131,7 @@ TEST_F(SplitRingTest, MarksTheUsedRingAsWritten) {
   post({64});
   ram.dirty.drain([](PageIndex) {});
   use_one();
-  ring->flush();
+  ring->publish();
   std::vector<uint64_t> pages;
   ram.dirty.drain([&](PageIndex p) { pages.push_back(p.value()); });
   EXPECT_EQ(pages, std::vector<uint64_t>{driver.used_at() / kPageSize});
@@ -274,7 +275,7 @@ TEST_F(SplitRingTest, StandsStillAfterAFaultUntilStartedAgain) {
   EXPECT_EQ(fault_of_next(), RingFault::kHeadOutOfRange);
   EXPECT_EQ(fault_of_next(), RingFault::kHeadOutOfRange);
   EXPECT_FALSE(ring->enable_kick());
-  ring->flush();
+  ring->publish();
   EXPECT_TRUE(driver.collect().has_value()) << "what was used before the fault is given back";
   EXPECT_EQ(ring->stop(), 1u);
   driver = FakeDriver(ram, 0, kSize, 512 << 10);
@@ -301,7 +302,9 @@ TEST_F(SplitRingTest, InterruptsUnlessTheFlagForbids) {
     driver.set_avail_flags(forbid);
     post({4});
     use_one();
-    EXPECT_EQ(ring->flush(), forbid == 0);
+    ring->publish();
+    EXPECT_EQ(ring->wants_interrupt(), forbid == 0);
+    EXPECT_FALSE(ring->wants_interrupt()) << "nothing new";
   }
 }
 
@@ -312,7 +315,8 @@ TEST_F(SplitRingTest, InterruptsOnlyWhenTheUsedEventIsPassed) {
       post({4});
       use_one();
     }
-    return ring->flush();
+    ring->publish();
+    return ring->wants_interrupt();
   };
   driver.set_used_event(100);
   EXPECT_TRUE(use(1)) << "the first after a start always interrupts: what the driver knows is not known";
@@ -323,6 +327,24 @@ TEST_F(SplitRingTest, InterruptsOnlyWhenTheUsedEventIsPassed) {
   EXPECT_FALSE(use(1));
   driver.set_used_event(7);
   EXPECT_TRUE(use(5)) << "passed in the middle of a batch";
+}
+
+TEST_F(SplitRingTest, ADelayedInterruptIsNotSentIfTheDriverHasLookedMeanwhile) {
+  start(RingDirection::kFromDriver, {.event_index = true});
+  post({4});
+  use_one();
+  EXPECT_TRUE(ring->flush());
+  for (const bool has_looked : {false, true}) {
+    const uint16_t used = driver.used_index();
+    driver.set_used_event(used);
+    for (int i = 0; i < 3; ++i) {
+      post({4});
+      use_one();
+      ring->publish();
+    }
+    if (has_looked) driver.set_used_event(driver.used_index());
+    EXPECT_EQ(ring->wants_interrupt(), !has_looked);
+  }
 }
 
 TEST_F(SplitRingTest, AsksForAKickBehindWhatItHasSeen) {
@@ -339,7 +361,7 @@ TEST_F(SplitRingTest, AsksForAKickBehindWhatItHasSeen) {
     EXPECT_FALSE(ring->enable_kick());
     EXPECT_EQ(driver.used_flags(), 0);
     EXPECT_EQ(driver.avail_event(), event_index ? 1 : 0);
-    ring->flush();
+    ring->publish();
   }
 }
 
@@ -396,7 +418,7 @@ TEST(SplitRingProperty, SurvivesARandomDriver) {
         ring.use(chain, 1);
       }
       ring.rewind();
-      ring.flush();
+      ring.publish();
       ring.enable_kick();
       ASSERT_FALSE(audit.unmarked().has_value()) << "seed " << seed;
       if (ring.fault() != RingFault::kNone || rng.chance(0.05)) {
