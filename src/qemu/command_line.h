@@ -1,7 +1,7 @@
 // The QEMU command line of a VM: a pure function of its configuration and of what the node prepared for this start.
 //
 // Primary and standby get the same line but for `-incoming defer` and the descriptors' numbers, because device state
-// only loads into the same machine.  docs/adr and the comments in command_line.cc say why each option is there.
+// only loads into the same machine.  The comments in command_line.cc say why each option is there.
 //
 // Descriptors here are numbers *in QEMU*.  It inherits three kinds: the guest's RAM (a memfd as large as
 // `memory`), QEMU's end of the QMP socket and QEMU's end of each vhost-user socket.  Nothing is left in the file system
