@@ -38,25 +38,28 @@ bool says_ready(const fs::path& serial_log) {
   return false;
 }
 
-// Sends `line` to a service of the guest and returns the answer up to the end of the stream.
-Result<std::string> exchange(const NetNs& ns, uint16_t port, const std::string& line, bool until_end) {
+enum class Until { kSent, kSameLength, kEnd };
+
+// Sends `line` to a service of the guest and returns the answer: none, as long as the line, or all of it.
+Result<std::string> exchange(const NetNs& ns, uint16_t port, const std::string& line, Until until) {
   US_TRY(ns.enter());
   const std::atomic<bool> never = false;
   US_ASSIGN(Stream stream, Stream::connect(kGuestAddress, port, never));
   US_TRY(stream.send(line));
   std::string answer;
-  for (uint8_t chunk[4096]; until_end || answer.size() < line.size();) {
+  if (until == Until::kSent) return answer;
+  for (uint8_t chunk[4096]; until == Until::kEnd || answer.size() < line.size();) {
     const auto n = stream.receive(chunk);
-    if (!n && until_end && n.error().kind == ErrorKind::kProtocol) break;
+    if (!n && until == Until::kEnd && n.error().kind == ErrorKind::kProtocol) break;
     if (!n) return tl::unexpected(n.error());
     answer.append(reinterpret_cast<const char*>(chunk), *n);
   }
   return answer;
 }
 
-Result<std::string> exchange_in_thread(const NetNs& ns, uint16_t port, const std::string& line, bool until_end) {
+Result<std::string> exchange_in_thread(const NetNs& ns, uint16_t port, const std::string& line, Until until) {
   Result<std::string> answer;
-  std::thread([&] { answer = exchange(ns, port, line, until_end); }).join();
+  std::thread([&] { answer = exchange(ns, port, line, until); }).join();
   return answer;
 }
 
@@ -200,8 +203,8 @@ Status Cluster::wait_guest(Duration limit) {
       }
     // Asked before it listens, the guest would be silent, and the client's kernel slow to ask again.
     if (!says_ready(serial_log(0)) && !says_ready(serial_log(1))) return false;
-    US_ASSIGN(const std::string echoed, exchange_in_thread(lab_.client(), 7, "hello", false));
-    US_ASSIGN(const std::string pong, exchange_in_thread(lab_.client(), 6379, "PING\r\n", false));
+    US_ASSIGN(const std::string echoed, exchange_in_thread(lab_.client(), 7, "hello", Until::kSameLength));
+    US_ASSIGN(const std::string pong, exchange_in_thread(lab_.client(), 6379, "PING\r\n", Until::kSameLength));
     return echoed == "hello" && pong.starts_with("+PONG");
   });
 }
@@ -240,7 +243,12 @@ Status Cluster::sleep(Duration length) {
 }
 
 Result<std::string> Cluster::run_in_guest(const std::string& line) {
-  return exchange_in_thread(lab_.client(), 9999, line + "\n", true);
+  return exchange_in_thread(lab_.client(), 9999, line + "\n", Until::kEnd);
+}
+
+Status Cluster::tell_guest(const std::string& line) {
+  US_TRY(exchange_in_thread(lab_.client(), 9999, line + "\n", Until::kSent));
+  return {};
 }
 
 }  // namespace us::demo

@@ -77,8 +77,10 @@ class Cluster {
   Status wait_exit(size_t host, Duration limit);  // the daemon has ended
   Status sleep(Duration length);
 
-  // Runs a shell line in the guest and returns what it printed.  The connection may be cut by what the line does.
+  // Runs a shell line in the guest and returns what it printed.
   Result<std::string> run_in_guest(const std::string& line);
+  // The same without an answer, for a line that ends the guest.
+  Status tell_guest(const std::string& line);
 
  private:
   Cluster(ClusterOptions options, Lab lab, std::filesystem::path directory);

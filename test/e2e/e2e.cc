@@ -41,7 +41,8 @@ void E2e::TearDown() {
 }
 
 void E2e::create(demo::ClusterOptions options) {
-  options.prefix = fmt::format("us-{}", ::getpid());
+  static int count = 0;  // of this process's tests, so that the files of one that failed stay
+  options.prefix = fmt::format("us-{}-{}", ::getpid(), ++count);
   options.program = US_PROGRAM;
   options.guest_dir = US_GUEST_DIR;
   auto made = Cluster::create(std::move(options));

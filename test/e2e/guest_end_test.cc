@@ -11,7 +11,7 @@ class GuestEnd : public E2e {
   // Ends the guest by `line`; both daemons must see it, and no host may run it again.
   void expect_end(const std::string& line, const std::string& words_of_primary) {
     ASSERT_NO_FATAL_FAILURE(start_protected());
-    static_cast<void>(cluster_->run_in_guest(line));  // the connection dies with the guest
+    ASSERT_OK(cluster_->tell_guest(line));
     ASSERT_OK(cluster_->wait_until("the end of both QEMUs", kSoon, [this]() -> Result<bool> {
       return !cluster_->has_qemu(0) && !cluster_->has_qemu(1);
     }));
@@ -33,7 +33,7 @@ TEST_F(GuestEnd, RebootIsTheGuestsOwnAffair) {
   ASSERT_NO_FATAL_FAILURE(start_protected());
   const std::string before = boot_id();
   ASSERT_FALSE(before.empty());
-  static_cast<void>(cluster_->run_in_guest("reboot -f"));
+  ASSERT_OK(cluster_->tell_guest("reboot -f"));
   ASSERT_OK(cluster_->wait_until("the guest having booted again", kBoot, [&]() -> Result<bool> {
     const std::string now = boot_id();
     return !now.empty() && now != before;
