@@ -22,7 +22,8 @@ struct ChosenAccelerator {
   std::string reason;  // one sentence for a person
 };
 
-inline constexpr Duration kKvmProbeLimit = Duration::seconds(10);  // takes 0.1 s; QEMU itself may start slowly
+inline constexpr Duration kKvmProbeLimit =
+    Duration::seconds(20);  // takes 0.1 s; up to 10 s where KVM is nested in emulation
 
 // "auto": KVM if the probe guest runs under it, else TCG and why.  "kvm": an error when it does not run.
 // "tcg": TCG, untried.  Takes up to kKvmProbeLimit.  A QEMU that cannot be started is an error with each but "tcg".
