@@ -22,6 +22,7 @@ struct CapturedEpoch {
   uint64_t pages = 0;
   Bytes device_state;
   Bytes nic_addresses;
+  Bytes relays;
 
   // The bytes of the pages, in the order of the runs.
   const uint8_t* page_bytes() const { return bytes_.get(); }

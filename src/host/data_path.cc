@@ -2,9 +2,12 @@
 // more to do.
 #include "host/data_path.h"
 
+#include <sys/random.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "os/clock.h"
 
@@ -23,11 +26,15 @@ Result<std::unique_ptr<DataPath>> DataPath::start(std::vector<DataPathNic> nics,
                                                   DirtySet& own_writes) {
   US_ASSIGN(Epoll epoll, Epoll::create());
   US_ASSIGN(EventFd wake, EventFd::create());
-  std::unique_ptr<DataPath> path(new DataPath(std::move(epoll), std::move(wake)));
+  uint64_t secret = 0;
+  if (::getrandom(&secret, sizeof secret, 0) != sizeof secret) return fail_errno("getrandom", errno);
+  auto relays = std::make_unique<RelayHub>(nics.size(), secret);
+  std::unique_ptr<DataPath> path(new DataPath(std::move(epoll), std::move(wake), std::move(relays)));
   US_TRY(path->epoll_.add(path->wake_.fd(), EPOLLIN | EPOLLET, kWakeTag));
   for (DataPathNic& nic : nics) {
     const auto index = static_cast<uint32_t>(path->ports_.size());
-    US_ASSIGN(auto port, NicPort::create(std::move(nic), ram, own_writes, path->epoll_, index, path->running_rings_));
+    US_ASSIGN(auto port, NicPort::create(std::move(nic), ram, own_writes, path->epoll_, index, path->running_rings_,
+                                           *path->relays_));
     path->ports_.push_back(std::move(port));
   }
   path->announce_next_ = kAnnounceAt.size();
@@ -47,10 +54,14 @@ void DataPath::run() {
   std::array<epoll_event, 32> events;
   bool more = false;
   while (!stopping_) {
-    const Duration announce_in = serve_announcements(clock_now());
-    for (const epoll_event& event : epoll_.wait(events, more ? Duration{} : announce_in)) dispatch(event);
+    const Instant now = clock_now();
+    Duration wait = serve_announcements(now);
+    if (const Instant timer = relays_->run_timers(now); timer != Instant::far_future())
+      wait = std::min(wait, std::max(Duration{}, timer - now));
+    for (const epoll_event& event : epoll_.wait(events, more ? Duration{} : wait)) dispatch(event);
     more = false;
     for (auto& port : ports_) more |= port->service();
+    relays_->flush_log();
   }
 }
 
@@ -80,11 +91,13 @@ void DataPath::set_epoch(Epoch epoch) {
 
 void DataPath::commit(Epoch epoch) {
   for (auto& port : ports_) port->commit(epoch);
+  relays_->commit(epoch);
   wake_.signal();
 }
 
 void DataPath::set_mode(GateMode mode) {
   for (auto& port : ports_) port->set_mode(mode);
+  relays_->set_mode(mode);
   wake_.signal();
 }
 

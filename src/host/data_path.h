@@ -23,6 +23,7 @@
 #include "base/time.h"
 #include "core/memory/dirty_set.h"
 #include "host/nic_port.h"
+#include "host/relay_hub.h"
 #include "os/epoll.h"
 #include "os/event_fd.h"
 
@@ -59,6 +60,9 @@ class DataPath {
   // is open.  Before the first frame, what had waited in the tap since before the takeover is discarded.
   void announce();
 
+  // The loop has something to do that it cannot see (the relays were told something).
+  void wake() { wake_.signal(); }
+
   // All rings are stopped: no byte of guest memory is read or written from here until QEMU starts them again.
   bool quiescent() const { return running_rings_.load(std::memory_order_seq_cst) == 0; }
 
@@ -67,10 +71,14 @@ class DataPath {
   // kProtocol if it is no snapshot of as many NICs.
   Status restore_addresses(ByteSpan snapshot);
 
+  // The TCP relays: set_mode() and commit() reach them, too; the rest is theirs.
+  RelayHub& relays() { return *relays_; }
+
   DataPathCounters counters() const;
 
  private:
-  DataPath(Epoll epoll, EventFd wake) : epoll_(std::move(epoll)), wake_(std::move(wake)) {}
+  DataPath(Epoll epoll, EventFd wake, std::unique_ptr<RelayHub> relays)
+      : epoll_(std::move(epoll)), wake_(std::move(wake)), relays_(std::move(relays)) {}
   void run();
   void dispatch(const epoll_event& event);
   Duration serve_announcements(Instant now);
@@ -78,6 +86,7 @@ class DataPath {
   std::atomic<uint32_t> running_rings_{0};
   Epoll epoll_;
   EventFd wake_;
+  std::unique_ptr<RelayHub> relays_;
   std::vector<std::unique_ptr<NicPort>> ports_;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> announce_wanted_{false};

@@ -49,6 +49,10 @@ bool NicPort::service() {
   more |= transmit_ready_ && backend_.active(NetBackend::kTransmit) && !gate_full();
   Budget in{kBudgetFrames, kBudgetBytes};
   more |= pump_uplink(in);
+  in = {kBudgetFrames, kBudgetBytes};
+  more |= pump_relay_to_guest(in);
+  out = {kBudgetFrames, kBudgetBytes};
+  more |= pump_relay_to_uplink(out);
   const std::lock_guard lock(mutex_);
   published_ = counters_;
   return more;
@@ -76,8 +80,14 @@ void NicPort::on_event(uint64_t tag, uint32_t events) {
 // --- guest to uplink ---
 
 bool NicPort::gate_full() const {
+  if (relays_.full()) return true;
   const std::lock_guard lock(mutex_);
   return gate_.full();
+}
+
+bool NicPort::gate_open(Instant now) const {
+  const std::lock_guard lock(mutex_);
+  return gate_.open(now);
 }
 
 void NicPort::pump_guest(Budget& budget) {
@@ -105,7 +115,9 @@ bool NicPort::from_guest(EthernetFrame frame) {
   ++counters_.from_guest_packets;
   counters_.from_guest_bytes += frame.size();
   const Instant now = clock_now();
+  const bool taken = relays_.from_guest(index_, frame, now) == Relay::Disposition::kTaken;
   const std::lock_guard lock(mutex_);
+  if (taken) return gate_.full();
   learner_.observe(frame.ethernet());
   gate_.push(epoch_, std::move(frame), now);
   return gate_.full();
@@ -126,6 +138,21 @@ bool NicPort::pump_gate(Budget& budget) {
         stalled_.reset();
       }
     }
+    if (!frame) return false;
+    budget.take(frame->size());
+    write_uplink(std::move(*frame));
+  }
+  return false;
+}
+
+// The relays' own frames.  What they hold back until a commit is their business; that this host may speak at all is the
+// gate's.
+bool NicPort::pump_relay_to_uplink(Budget& budget) {
+  while (tap_writable_ && !stalled_) {
+    if (budget.spent()) return true;
+    const Instant now = clock_now();
+    if (!gate_open(now)) return false;
+    std::optional<EthernetFrame> frame = relays_.poll_to_uplink(index_, now);
     if (!frame) return false;
     budget.take(frame->size());
     write_uplink(std::move(*frame));
@@ -157,7 +184,7 @@ void NicPort::on_tap_event(uint32_t events) {
   }
   if ((events & EPOLLIN) == 0) return;
   // Known already and not being read: silence it, or each arriving frame wakes the loop for nothing.
-  if (tap_readable_ && tap_armed_ && !(receive_ready_ && backend_.active(NetBackend::kReceive))) {
+  if (tap_readable_ && tap_armed_ && uplink_waiting_) {
     tap_armed_ = false;
     arm_tap();
   }
@@ -172,16 +199,46 @@ void NicPort::arm_tap() {
 }
 
 bool NicPort::pump_uplink(Budget& budget) {
-  if (!receive_ready_ || !backend_.active(NetBackend::kReceive)) return false;
+  const bool deliverable = receive_ready_ && backend_.active(NetBackend::kReceive);
   SplitRing& ring = backend_.ring(NetBackend::kReceive);
   bool more = true;
   while (more && !budget.spent()) {
-    if (!uplink_waiting_ && !from_uplink()) {
+    if (!uplink_waiting_ && (!guest_ran_ || relays_.full() || !from_uplink())) {
       more = false;
       break;
     }
     budget.take(uplink_frame_.size());
-    more = to_guest(ring);
+    // A relay takes its frames even while the guest stands still.
+    if (!uplink_judged_ && relays_.from_uplink(index_, uplink_frame_, clock_now()) == Relay::Disposition::kTaken) {
+      uplink_waiting_ = false;
+      continue;
+    }
+    uplink_judged_ = true;
+    more = deliverable && to_guest(ring, uplink_frame_, uplink_waiting_);
+    if (!uplink_waiting_) uplink_judged_ = false;
+  }
+  if (!deliverable) return more;
+  if (ring.flush()) interrupt(NetBackend::kReceive);
+  check_fault(NetBackend::kReceive);
+  return more;
+}
+
+bool NicPort::pump_relay_to_guest(Budget& budget) {
+  if (!receive_ready_ || !backend_.active(NetBackend::kReceive)) return false;
+  SplitRing& ring = backend_.ring(NetBackend::kReceive);
+  bool more = true;
+  while (more && !budget.spent()) {
+    if (!relay_waiting_) {
+      std::optional<EthernetFrame> frame = relays_.poll_to_guest(index_, clock_now());
+      if (!frame) {
+        more = false;
+        break;
+      }
+      relay_frame_ = std::move(*frame);
+      relay_waiting_ = true;
+    }
+    budget.take(relay_frame_.size());
+    more = to_guest(ring, relay_frame_, relay_waiting_);
   }
   if (ring.flush()) interrupt(NetBackend::kReceive);
   check_fault(NetBackend::kReceive);
@@ -212,17 +269,17 @@ bool NicPort::from_uplink() {
   return false;
 }
 
-// Delivers the waiting frame; false if the guest must act first.
-bool NicPort::to_guest(SplitRing& ring) {
-  switch (receiver_.deliver(ring, backend_.format(), uplink_frame_, backend_.memory())) {
+// Delivers `frame`; false if the guest must act first.  `waiting`: it is still to be delivered.
+bool NicPort::to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting) {
+  switch (receiver_.deliver(ring, backend_.format(), frame, backend_.memory())) {
     case NetReceiver::Outcome::kDelivered:
       ++counters_.to_guest_packets;
-      counters_.to_guest_bytes += uplink_frame_.size();
-      uplink_waiting_ = false;
+      counters_.to_guest_bytes += frame.size();
+      waiting = false;
       return true;
     case NetReceiver::Outcome::kUnfit:
       ++counters_.to_guest_unfit;
-      uplink_waiting_ = false;
+      waiting = false;
       return true;
     case NetReceiver::Outcome::kNoBuffers:
       if (ring.flush()) interrupt(NetBackend::kReceive);

@@ -4,8 +4,8 @@
 //          ▲                                                       │
 //          └──────────── to the receive ring ◄── from_uplink ◄─────┘
 //
-// from_guest and from_uplink are the two places where a frame is in our hands, owned and parsed; a flow table that
-// relays TCP decides there which frames go on along this path.
+// from_guest and from_uplink are the two places where a frame is in our hands, owned; there the relays (relay_hub.h)
+// take what belongs to their connections, and what they make of it goes out beside the gate's frames.
 //
 // All of it runs on the loop thread of DataPath, except what is marked "any thread": those take a short lock.
 // Nothing blocks.  Back-pressure, never loss: with the gate full frames stay in the guest's ring, with the guest's
@@ -27,6 +27,7 @@
 #include "core/epoch/output_gate.h"
 #include "core/net/address_learner.h"
 #include "core/virtio/net_backend.h"
+#include "host/relay_hub.h"
 #include "os/epoll.h"
 #include "os/event_fd.h"
 #include "os/fd_socket.h"
@@ -80,7 +81,7 @@ class NicPort {
   // `running_rings` counts the started rings of all NICs.  Everything passed by reference outlives this.
   static Result<std::unique_ptr<NicPort>> create(DataPathNic config, const DataPathRam& ram, DirtySet& own_writes,
                                                  const Epoll& epoll, uint32_t index,
-                                                 std::atomic<uint32_t>& running_rings);
+                                                 std::atomic<uint32_t>& running_rings, RelayHub& relays);
   ~NicPort();
   NicPort(const NicPort&) = delete;
   NicPort& operator=(const NicPort&) = delete;
@@ -119,7 +120,7 @@ class NicPort {
   };
 
   NicPort(DataPathNic config, Tap tap, UniqueFd listener, const DataPathRam& ram, DirtySet& own_writes,
-          const Epoll& epoll, uint32_t index, std::atomic<uint32_t>& running_rings);
+          const Epoll& epoll, uint32_t index, std::atomic<uint32_t>& running_rings, RelayHub& relays);
   uint64_t tag(Source source) const { return uint64_t{index_} << 32 | static_cast<uint64_t>(source); }
 
   // nic_port_control.cc: the vhost-user connection
@@ -142,10 +143,13 @@ class NicPort {
   void pump_guest(Budget& budget);
   bool from_guest(EthernetFrame frame);  // true: the gate is full now
   bool pump_gate(Budget& budget);
+  bool pump_relay_to_uplink(Budget& budget);
+  bool pump_relay_to_guest(Budget& budget);
+  bool gate_open(Instant now) const;
   void write_uplink(EthernetFrame frame);
   bool pump_uplink(Budget& budget);
   bool from_uplink();
-  bool to_guest(SplitRing& ring);
+  bool to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting);
   void interrupt(uint32_t ring);
   void check_fault(uint32_t ring);
   bool gate_full() const;
@@ -156,6 +160,7 @@ class NicPort {
   const Epoll& epoll_;
   uint32_t index_;
   std::atomic<uint32_t>& running_rings_;
+  RelayHub& relays_;
   uint32_t published_running_ = 0;
   FileIdentity ram_identity_;
 
@@ -188,6 +193,9 @@ class NicPort {
   bool tap_armed_ = true;
   EthernetFrame uplink_frame_;            // buffer for one frame from the tap
   bool uplink_waiting_ = false;           // it holds a frame not yet delivered
+  bool uplink_judged_ = false;            // and no relay wants it
+  EthernetFrame relay_frame_;             // the same for a frame that a relay has made
+  bool relay_waiting_ = false;
   std::optional<EthernetFrame> stalled_;  // released, but the tap would not take it yet
   NicCounters counters_;
 

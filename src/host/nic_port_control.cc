@@ -21,25 +21,26 @@ FileIdentity identity_of(dev_t device, ino_t inode) { return {uint64_t{device}, 
 
 Result<std::unique_ptr<NicPort>> NicPort::create(DataPathNic config, const DataPathRam& ram, DirtySet& own_writes,
                                                  const Epoll& epoll, uint32_t index,
-                                                 std::atomic<uint32_t>& running_rings) {
+                                                 std::atomic<uint32_t>& running_rings, RelayHub& relays) {
   US_ASSIGN(Tap tap, Tap::create(config.tap_name, config.bridge));
   US_TRY(tap.set_offloads({}));
   US_ASSIGN(UniqueFd listener, unix_listen(config.vhost_socket_path));
   std::unique_ptr<NicPort> port(new NicPort(std::move(config), std::move(tap), std::move(listener), ram, own_writes,
-                                            epoll, index, running_rings));
+                                            epoll, index, running_rings, relays));
   US_TRY(epoll.add(port->tap_.fd(), EPOLLIN | EPOLLET, port->tag(Source::kTap)));
   US_TRY(epoll.add(port->listener_.get(), EPOLLIN, port->tag(Source::kListener)));
   return port;
 }
 
 NicPort::NicPort(DataPathNic config, Tap tap, UniqueFd listener, const DataPathRam& ram, DirtySet& own_writes,
-                 const Epoll& epoll, uint32_t index, std::atomic<uint32_t>& running_rings)
+                 const Epoll& epoll, uint32_t index, std::atomic<uint32_t>& running_rings, RelayHub& relays)
     : config_(std::move(config)),
       tap_(std::move(tap)),
       listener_(std::move(listener)),
       epoll_(epoll),
       index_(index),
       running_rings_(running_rings),
+      relays_(relays),
       backend_(GuestMemory(ram.base, ram.size, own_writes), identity_of(ram.device, ram.inode)),
       uplink_frame_(kMaxEthernetBytes),
       learner_(config_.mac) {}

@@ -170,18 +170,21 @@ void Primary::start_link(StandbyPeer peer) {
     wake_.signal();
   };
   hooks.failed = [this](const std::string& reason) { coordinator_->stream_failed(reason); };
+  hooks.take_log = [this] { return vm_->net().relays().take_log_frames(); };
   const std::lock_guard lock(peer_mutex_);
   peer_ = std::move(peer);
   peer_node_ = peer_->node;
   sender_ = std::make_unique<StreamSender>(peer_->stream.get(), peer_->version, vm_->ram(),
                                            page_mode(context_.config.replication.compression), kStreamStallTimeout,
                                            std::move(hooks));
+  vm_->net().relays().set_log_ready([sender = sender_.get()] { sender->log_ready(); });
   coordinator_->attach(*peer_);
 }
 
 void Primary::close_link() {
   if (!peer_) return;
   coordinator_->detach();
+  vm_->net().relays().set_log_ready(nullptr);
   std::unique_ptr<StreamSender> sender;
   {
     const std::lock_guard lock(peer_mutex_);
@@ -226,6 +229,7 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
     const bool linked = core.state() == PrimaryState::kSyncing || core.state() == PrimaryState::kProtected ||
                         core.state() == PrimaryState::kHandingOver;
     if (linked) core.on_cut(number, clock_now());
+    else if (core.gate_mode() == GateMode::kSolo) vm_->net().relays().end_session();
     return linked;
   });
   guest_stopped_ = true;

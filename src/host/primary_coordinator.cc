@@ -163,6 +163,9 @@ void PrimaryCoordinator::read_stream() {
 void PrimaryCoordinator::on_message(const Message& message, Instant now) {
   if (const auto* ack = std::get_if<Ack>(&message)) {
     if (!core_.on_ack(ack->epoch, now)) lose_link("it acknowledged an epoch that was never cut", now);
+  } else if (const auto* log = std::get_if<RelayLogAck>(&message)) {
+    if (const Status taken = net_.relays().on_log_ack(log->position); !taken) return lose_link(taken.error().message, now);
+    net_.wake();
   } else if (const auto* applied = std::get_if<Applied>(&message)) {
     applied_epoch_ = applied->epoch.value();
   } else if (const auto* sync = std::get_if<SyncAck>(&message)) {

@@ -69,7 +69,8 @@ Standby::Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& com
       commands_(commands),
       wake_(std::move(wake)),
       staged_(vm_->ram().page_count(), std::max(vm_->ram().size(), kStagingBytesFloor)),
-      live_decoder_(vm_->ram().page_count()) {}
+      live_decoder_(vm_->ram().page_count()),
+      relays_(ReplicaLimits{}) {}
 
 Standby::~Standby() = default;
 
@@ -193,6 +194,7 @@ void Standby::greet(Caller& caller, const Hello& hello) {
   parser_ = std::move(caller.parser);
   parser_->establish(version_);
   staged_.clear();
+  relays_.begin_session();
   handover_ = false;
   {
     const std::lock_guard lock(status_mutex_);
@@ -246,6 +248,11 @@ Status Standby::handle_frame(const Frame& frame) {
     case FrameType::kSideStateChunk:
     case FrameType::kEpochEnd:
       return handle_epoch(message, frame.checksum);
+    case FrameType::kRelayLogChunk: {
+      US_ASSIGN(const LogPosition position, relays_.apply(std::get<RelayLogChunk>(message)));
+      send_to_primary(RelayLogAck{position});
+      return {};
+    }
     case FrameType::kGuestEnded:
       guest_end_text_ = std::get<GuestEnded>(message).text;
       coordinator_->with_core([](StandbyCore& core) { core.on_guest_ended(); });
@@ -290,6 +297,7 @@ Status Standby::handle_epoch(const Message& message, uint64_t checksum) {
 
 Status Standby::commit_staged() {
   const Epoch epoch = staged_.epoch();
+  US_TRY(relays_.stage_cut(staged_.side_state(SideKind::kRelay)));
   const bool committed = coordinator_->with_settled_core(
       [&](StandbyCore& core) { return core.on_epoch_whole(epoch, clock_now()); });
   if (!committed) {
@@ -299,6 +307,7 @@ Status Standby::commit_staged() {
     return fail(ErrorKind::kProtocol, "epoch " + std::to_string(epoch.value()) + " does not follow the one before it");
   }
   send_to_primary(Ack{epoch});
+  relays_.commit();
   RamSink sink(vm_->ram());
   staged_.apply_to(sink);
   const ByteSpan device = staged_.device_state();
@@ -350,6 +359,7 @@ RoleOutcome Standby::take_over() {
   const Instant began = clock_now();
   Status restored = vm_->net().restore_addresses(nic_addresses_);
   if (restored) restored = vm_->restore(device_state_);
+  if (restored) vm_->net().relays().restore(relays_.take_over());
   takeover_.restore = clock_now() - began;
   if (!restored) {
     send_to_primary(HandoverAbort{restored.error().message});

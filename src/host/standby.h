@@ -14,6 +14,7 @@
 #include "core/memory/staged_epoch.h"
 #include "core/replica/frame_parser.h"
 #include "core/replica/wire.h"
+#include "core/tcp/relay_replica.h"
 #include "host/command_queue.h"
 #include "host/node_context.h"
 #include "host/standby_coordinator.h"
@@ -72,6 +73,7 @@ class Standby {
   EventFd wake_;
   StagedEpoch staged_;
   PageDecoder live_decoder_;
+  RelayReplica relays_;
   std::unique_ptr<StandbyCoordinator> coordinator_;
 
   std::list<Caller> callers_;

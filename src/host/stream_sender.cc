@@ -29,6 +29,7 @@ StreamSender::StreamSender(int socket, uint16_t version, const GuestRam& ram, Pa
 
 EmitFrame StreamSender::emit_to_socket() {
   return [this](const Bytes& frame, uint64_t) {
+    if (emitted_) emitted_ = send_log();
     if (emitted_) emitted_ = send_bytes(frame);
   };
 }
@@ -52,6 +53,19 @@ bool StreamSender::drain(Duration timeout) {
                              [this] { return jobs_.empty() && !busy_; });
 }
 
+void StreamSender::log_ready() {
+  if (log_ready_.exchange(true)) return;
+  // The lock pairs with the wait's check of the flag.
+  { const std::lock_guard lock(mutex_); }
+  wake_.notify_one();
+}
+
+Status StreamSender::send_log() {
+  if (!log_ready_.exchange(false)) return {};
+  for (const Bytes& frame : hooks_.take_log()) US_TRY(send_bytes(frame));
+  return {};
+}
+
 void StreamSender::enqueue(Job job) {
   {
     const std::lock_guard lock(mutex_);
@@ -64,8 +78,16 @@ void StreamSender::run() {
   name_this_thread("us-sender");
   for (;;) {
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
+    wake_.wait(lock, [this] { return stop_ || !jobs_.empty() || log_ready_; });
     if (stop_) return;
+    if (jobs_.empty()) {
+      lock.unlock();
+      if (const Status sent = send_log(); !sent) {
+        if (!stop_) hooks_.failed(sent.error().message);
+        return;
+      }
+      continue;
+    }
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
     busy_ = true;
@@ -91,7 +113,7 @@ Status StreamSender::send_job(Job& job) {
 
 Status StreamSender::send_captured(const CapturedEpoch& epoch) {
   const EpochSize size{epoch.pages, static_cast<uint32_t>(epoch.device_state.size()),
-                       static_cast<uint32_t>(epoch.nic_addresses.size())};
+                       static_cast<uint32_t>(epoch.nic_addresses.size() + epoch.relays.size())};
   epoch_writer_.begin({.epoch = epoch.epoch, .size = size, .handover = epoch.handover}, version_);
   const uint8_t* bytes = epoch.page_bytes();
   for (const DirtyRun& run : epoch.runs) {
@@ -101,6 +123,10 @@ Status StreamSender::send_captured(const CapturedEpoch& epoch) {
   if (!emitted_) return emitted_;
   epoch_writer_.add_device_state(epoch.device_state);
   if (!epoch.nic_addresses.empty()) epoch_writer_.add_side_state(SideKind::kNicAddresses, epoch.nic_addresses);
+  if (!epoch.relays.empty()) epoch_writer_.add_side_state(SideKind::kRelay, epoch.relays);
+  // Every record of before the cut must be ahead of the epoch's end.
+  log_ready_ = true;
+  US_TRY(send_log());
   epoch_writer_.end();
   pages_sent_.fetch_add(epoch.pages, std::memory_order_relaxed);
   return emitted_;

@@ -31,6 +31,8 @@ class StreamSender {
     std::function<void(std::unique_ptr<CapturedEpoch>)> epoch_sent;   // its memory may be used again
     std::function<void()> round_sent;
     std::function<void(std::string reason)> failed;
+    // Complete frames of the relay log.  They go out before anything else does, between two chunks of pages.
+    std::function<std::vector<Bytes>()> take_log;
   };
   // Borrows the socket, which stays open until after the destructor; `ram` outlives the sender.
   StreamSender(int socket, uint16_t version, const GuestRam& ram, PageMode mode, Duration stall_timeout, Hooks hooks);
@@ -41,6 +43,8 @@ class StreamSender {
   // Pages are read from the running guest: whatever changes meanwhile is sent again by a later round or epoch.
   void send_round(SyncRound round, std::vector<DirtyRun> runs);
 
+  // There are frames of the relay log.  Any thread.
+  void log_ready();
   // Waits until everything queued so far is on the wire; false if that did not happen in time.
   bool drain(Duration timeout);
 
@@ -61,6 +65,7 @@ class StreamSender {
   Status send_captured(const CapturedEpoch& epoch);
   Status send_live_round(const Round& round);
   Status send_bytes(ByteSpan bytes);
+  Status send_log();
 
   const int socket_;
   const uint16_t version_;
@@ -79,6 +84,7 @@ class StreamSender {
   std::condition_variable idle_wake_;
   std::deque<Job> jobs_;
   bool busy_ = false;  // a job is being sent
+  std::atomic<bool> log_ready_{false};
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -12,26 +12,10 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
+#include "core/net/vnet_header.h"
 
 namespace us {
 
-// struct virtio_net_hdr_v1, little endian.
-struct VnetHeader {
-  static constexpr uint8_t kNeedsChecksum = 1;
-  static constexpr uint8_t kDataValid = 2;
-  static constexpr uint8_t kGsoNone = 0;
-  static constexpr uint8_t kGsoTcp4 = 1;
-  static constexpr uint8_t kGsoTcp6 = 4;
-  static constexpr uint8_t kGsoEcn = 0x80;
-
-  uint8_t flags = 0;
-  uint8_t gso_type = kGsoNone;
-  uint16_t header_bytes = 0;
-  uint16_t gso_bytes = 0;
-  uint16_t checksum_start = 0;
-  uint16_t checksum_offset = 0;
-  uint16_t buffer_count = 0;
-};
 static_assert(sizeof(VnetHeader) == 12);
 
 inline constexpr size_t kVnetHeaderBytes = sizeof(VnetHeader);

@@ -18,7 +18,7 @@
 #include "core/tcp/ip_address.h"
 #include "core/tcp/relay_buffer.h"
 #include "core/tcp/segment.h"
-#include "core/tcp/vnet_header.h"
+#include "core/net/vnet_header.h"
 
 namespace us {
 

@@ -171,6 +171,12 @@ TEST(Frame, HeadersThatContradictThemselvesAreMalformed) {
   EXPECT_EQ(status_of(bytes), FrameStatus::kBadTcpHeader);
   bytes[34 + 12] = 0x60;  // options beyond the packet
   EXPECT_EQ(status_of(bytes), FrameStatus::kBadTcpHeader);
+  // A packet that ends inside the TCP header, in a frame that goes on.
+  SlowFrame six = SlowFrame::ipv6();
+  six.padding = 40;
+  bytes = six.bytes();
+  bytes[14 + 5] = 19;
+  EXPECT_EQ(status_of(bytes), FrameStatus::kTruncated);
 }
 
 TEST(Frame, EveryTruncationIsRefused) {

@@ -15,7 +15,7 @@
 #include "core/tcp/frame.h"
 #include "core/tcp/ip_address.h"
 #include "core/tcp/segment.h"
-#include "core/tcp/vnet_header.h"
+#include "core/net/vnet_header.h"
 
 namespace us {
 

@@ -1,0 +1,362 @@
+// Theory of operation: docs/tcp-relay.md.  In short, what ties the halves together:
+//
+//   the guest says something        on_cut() marks it, on_commit() lets it go on: data and FIN to the sender, a reset or
+//                                   a keep-alive probe to the peer.  Solo: at once
+//   the peer says something         data to the guest's sender at once, and into the log; on_ingress_durable() lets it
+//                                   be acknowledged.  Solo: at once
+//   the peer acknowledges           egress is trimmed; a FIN that it acknowledges is acknowledged to the guest (rule 5)
+//   the guest acknowledges          ingress is trimmed once that has committed: until then a takeover may need it again
+//
+// The urgent pointer is cleared and the bytes stay in line, as RFC 6093 section 3.4 observes of middleboxes: a relayed
+// connection cannot be handed back to the endpoints, because each side has seen the relay's timestamps.
+#include "core/tcp/flow.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace us {
+
+const char* to_string(FlowEnd end) {
+  switch (end) {
+    case FlowEnd::kOpen: return "open";
+    case FlowEnd::kClosed: return "closed";
+    case FlowEnd::kPeerReset: return "reset by the peer";
+    case FlowEnd::kGuestReset: return "reset by the guest";
+    case FlowEnd::kPeerDead: return "the peer is gone";
+    case FlowEnd::kGuestDead: return "the guest takes no data";
+  }
+  return "?";
+}
+
+Flow::Flow(const FlowContext& context, const FlowState& state, Sender to_peer, Sender to_guest, Receiver from_guest,
+           Receiver from_peer, RelayBuffer egress, RelayBuffer ingress, TimestampClock peer_clock,
+           TimestampClock guest_clock)
+    : context_(context),
+      id_(state.id),
+      guest_opened_(state.guest_opened),
+      timestamps_(state.timestamps),
+      as_guest_template_(state.as_guest),
+      as_peer_template_(state.as_peer),
+      as_guest_(state.as_guest),
+      as_peer_(state.as_peer),
+      to_peer_(std::move(to_peer)),
+      to_guest_(std::move(to_guest)),
+      from_guest_(std::move(from_guest)),
+      from_peer_(std::move(from_peer)),
+      egress_(std::move(egress)),
+      ingress_(std::move(ingress)),
+      peer_clock_(std::move(peer_clock)),
+      guest_clock_(std::move(guest_clock)),
+      embargo_(state.guest_opened && !context.solo),
+      guest_reset_(state.guest_reset),
+      keep_alive_(state.keep_alive),
+      guest_acked_(to_guest_.una()) {}
+
+Result<std::unique_ptr<Flow>> Flow::open(const FlowContext& context, const FlowState& state, Instant now) {
+  US_ASSIGN(Sender to_peer, Sender::create(state.to_peer, context.peer_sender));
+  US_ASSIGN(Sender to_guest, Sender::create(state.to_guest, context.guest_sender));
+  RelayBuffer egress(context.pool, state.from_guest.next, state.egress_capacity);
+  RelayBuffer ingress(context.pool, state.from_peer.next, state.ingress_capacity);
+  US_ASSIGN(Receiver from_guest, Receiver::restore(state.from_guest, egress, now));
+  US_ASSIGN(Receiver from_peer, Receiver::restore(state.from_peer, ingress, now));
+  US_ASSIGN(TimestampClock peer_clock, TimestampClock::restore(state.peer_clock, now));
+  US_ASSIGN(TimestampClock guest_clock, TimestampClock::restore(state.guest_clock, now));
+  std::unique_ptr<Flow> flow(new Flow(context, state, std::move(to_peer), std::move(to_guest), std::move(from_guest),
+                                      std::move(from_peer), std::move(egress), std::move(ingress),
+                                      std::move(peer_clock), std::move(guest_clock)));
+  flow->on_policy_changed(now);
+  return flow;
+}
+
+void Flow::greet(Instant) {
+  from_guest_.request_ack();
+  from_peer_.request_ack();
+}
+
+Result<std::unique_ptr<Flow>> Flow::restore(const FlowContext& context, const RestoredFlow& restored, Instant now) {
+  const FlowState& state = restored.state;
+  const auto buffer = [&](const LoggedBytes& bytes, uint32_t capacity) {
+    return RelayBuffer::restore({bytes.range.start, bytes.range.end, capacity}, bytes.gather(), context.pool,
+                                RelayBuffer::kCapacityMax);
+  };
+  US_ASSIGN(RelayBuffer egress, buffer(restored.egress, state.egress_capacity));
+  US_ASSIGN(RelayBuffer ingress, buffer(restored.ingress, state.ingress_capacity));
+  for (const LoggedBytes& held : restored.held) {
+    SeqNum at = held.range.start;
+    for (const ByteSpan piece : held.pieces) at += ingress.store(at, piece);
+    if (at != held.range.end) return fail(ErrorKind::kRefused, "relay: no memory left in the pool");
+  }
+  US_ASSIGN(Receiver from_guest, Receiver::restore(state.from_guest, egress, now));
+  US_ASSIGN(Receiver from_peer, Receiver::restore(state.from_peer, ingress, now));
+  for (const LoggedIngress& later : restored.later)
+    US_TRY(from_peer.on_logged(later.stored, later.fin, later.gather(), ingress));
+  from_peer.take_over(ingress, now);
+  US_ASSIGN(Sender to_peer, Sender::restore(state.to_peer, context.peer_sender));
+  US_ASSIGN(Sender to_guest, Sender::restore(state.to_guest, context.guest_sender));
+  if (!to_guest.fin_committed()) {
+    to_guest.on_committed(ingress.end());
+    if (from_peer.finished()) to_guest.on_fin();
+  }
+  US_ASSIGN(TimestampClock peer_clock, TimestampClock::restore(state.peer_clock, now));
+  US_ASSIGN(TimestampClock guest_clock, TimestampClock::restore(state.guest_clock, now));
+  peer_clock.take_over(now);
+  std::unique_ptr<Flow> flow(new Flow(context, state, std::move(to_peer), std::move(to_guest), std::move(from_guest),
+                                      std::move(from_peer), std::move(egress), std::move(ingress),
+                                      std::move(peer_clock), std::move(guest_clock)));
+  flow->on_policy_changed(now);
+  return flow;
+}
+
+// ---- the guest's side ----
+
+void Flow::on_guest_segment(const FrameView& frame, Gather payload, Instant now) {
+  changed_ = true;
+  Segment segment = frame.segment;
+  if (segment.has(tcp_flag::kUrg)) {
+    segment.flags &= static_cast<uint16_t>(~tcp_flag::kUrg);
+    ++counters_.urgent_cleared;
+  }
+  const SeqNum end_before = egress_.end();
+  const Received received = from_guest_.on_segment(segment, payload, bounds_of(to_guest_), egress_, now);
+  if (received.ack_valid) on_guest_ack(segment, now);
+  switch (received.verdict) {
+    case ReceiveVerdict::kAccepted:
+      take_from_guest(received, end_before, segment, now);
+      break;
+    case ReceiveVerdict::kReset:
+      guest_reset_ = true;
+      note_guest_said(now);
+      break;
+    case ReceiveVerdict::kKeepAlive:
+      keep_alive_ = true;
+      note_guest_said(now);
+      break;
+    default:
+      ++counters_.dropped_segments;
+  }
+  check_finished();
+}
+
+void Flow::take_from_guest(const Received& received, SeqNum end_before, const Segment&, Instant now) {
+  if (received.stored.empty()) return;
+  const SeqNum end = egress_.end();
+  counters_.egress_bytes += end_before.distance_to(end);
+  egress_.for_each(end_before, end, [&, at = end_before](ByteSpan bytes) mutable {
+    context_.log.append_egress(context_.nic, id_, at, bytes);
+    at += static_cast<uint32_t>(bytes.size());
+  });
+  note_guest_said(now);
+}
+
+void Flow::on_guest_ack(const Segment& segment, Instant now) {
+  to_guest_.on_ack(ack_info(segment, guest_clock_, now), now);
+  if (context_.solo) {
+    guest_acked_ = to_guest_.una();
+    trim_ingress(guest_acked_);
+  }
+}
+
+// In solo what the guest says is committed the moment it is said.
+void Flow::note_guest_said(Instant now) {
+  if (context_.solo)
+    apply_mark({Epoch{}, egress_.end(), to_guest_.una(), from_guest_.finished(), guest_reset_, keep_alive_}, now);
+}
+
+// ---- the peer's side ----
+
+void Flow::on_peer_segment(const FrameView& frame, Gather payload, Instant now) {
+  changed_ = true;
+  Segment segment = frame.segment;
+  if (segment.has(tcp_flag::kUrg)) {
+    segment.flags &= static_cast<uint16_t>(~tcp_flag::kUrg);
+    ++counters_.urgent_cleared;
+  }
+  const Received received = from_peer_.on_segment(segment, payload, bounds_of(to_peer_), ingress_, now);
+  if (received.ack_valid) on_peer_ack(segment, now);
+  if (received.verdict == ReceiveVerdict::kAccepted) {
+    if (awaiting_answer_) from_guest_.request_ack();
+    awaiting_answer_ = false;
+    take_from_peer(received, segment, now);
+  } else if (received.verdict == ReceiveVerdict::kReset) {
+    reset_guest_ = true;
+  } else {
+    ++counters_.dropped_segments;
+  }
+  check_finished();
+}
+
+void Flow::take_from_peer(const Received& received, const Segment&, Instant now) {
+  if (received.stored.empty()) return;
+  const SeqNum data_end = received.fin ? received.stored.end - 1 : received.stored.end;
+  counters_.ingress_bytes += received.stored.start.distance_to(data_end);
+  if (context_.log.enabled()) {
+    // A record may have to be split; only the last piece carries the FIN.
+    SeqNum at = received.stored.start;
+    if (at == data_end) context_.log.append_ingress(context_.nic, id_, received.stored, received.fin, {});
+    while (at != data_end) {
+      const RelayBuffer::Spans bytes = ingress_.peek_stored(at, std::min(at.distance_to(data_end), RelayBuffer::kPeekBytes));
+      const SeqNum end = at + bytes.size();
+      const bool last = end == data_end;
+      context_.log.append_ingress(context_.nic, id_, {at, last ? received.stored.end : end}, last && received.fin, bytes);
+      at = end;
+    }
+  }
+  if (context_.solo && context_.options.ack_peer) from_peer_.on_ackable(received.stored, now);
+  if (!to_guest_.fin_committed()) {
+    to_guest_.on_committed(ingress_.end());
+    if (from_peer_.finished()) to_guest_.on_fin();
+  }
+}
+
+void Flow::on_peer_ack(const Segment& segment, Instant now) {
+  const SeqNum before = to_peer_.una();
+  to_peer_.on_ack(ack_info(segment, peer_clock_, now), now);
+  const SeqNum una = to_peer_.una();
+  if (una == before) return;
+  egress_.trim_to(earlier(una, egress_.end()));
+  if (!context_.options.ack_guest) from_guest_.on_ackable({before, earlier(una, egress_.end())}, now);
+  if (to_peer_.fin_acked()) from_guest_.on_fin_ackable(now);
+}
+
+void Flow::on_packet_too_big(uint32_t ip_bytes, SeqNum quoted) {
+  // The options of every segment are the timestamps, or nothing; SACK blocks ride on segments without data.
+  const uint32_t headers = as_guest_.ip_tcp_header_bytes(timestamps_ ? 12 : 0);
+  if (ip_bytes > headers) to_peer_.on_packet_too_big(ip_bytes - headers, quoted);
+}
+
+// ---- epochs and durability ----
+
+void Flow::on_cut(Epoch epoch) {
+  if (!marks_.empty()) {
+    const Mark& last = marks_.back();
+    if (last.taken == egress_.end() && last.guest_acked == to_guest_.una() && last.fin == from_guest_.finished() &&
+        !guest_reset_ && !keep_alive_)
+      return;  // nothing new since an epoch that has not committed yet
+  }
+  marks_.push_back({epoch, egress_.end(), to_guest_.una(), from_guest_.finished(), guest_reset_, keep_alive_});
+  keep_alive_ = false;
+}
+
+void Flow::on_commit(Epoch epoch, Instant now) {
+  while (!marks_.empty() && marks_.front().epoch <= epoch) {
+    apply_mark(marks_.front(), now);
+    marks_.pop_front();
+  }
+}
+
+void Flow::apply_mark(const Mark& mark, Instant now) {
+  embargo_ = false;
+  if (!to_peer_.fin_committed()) {
+    if (to_peer_.committed().before(mark.taken)) to_peer_.on_committed(mark.taken);
+    if (mark.fin) to_peer_.on_fin();
+  }
+  if (guest_acked_.before(mark.guest_acked)) guest_acked_ = mark.guest_acked;
+  trim_ingress(guest_acked_);
+  if (!context_.options.ack_peer && from_peer_.ackable().before(guest_acked_))
+    from_peer_.on_ackable({from_peer_.ackable(), guest_acked_}, now);
+  reset_peer_ = reset_peer_ || mark.reset;
+  if (mark.keep_alive) probe_peer_ = true;
+  if (context_.solo) keep_alive_ = false;
+}
+
+void Flow::trim_ingress(SeqNum guest_acked) {
+  // The FIN that the guest has acknowledged is no byte of the buffer.
+  const SeqNum to = earlier(guest_acked, ingress_.end());
+  if (ingress_.start().before(to)) ingress_.trim_to(to);
+}
+
+void Flow::on_ingress_durable(SeqRange range, Instant now) {
+  if (context_.options.ack_peer) from_peer_.on_ackable(range, now);
+}
+
+void Flow::on_policy_changed(Instant now) {
+  from_peer_.set_ack_waits(!context_.solo || !context_.options.ack_peer, now);
+  from_guest_.set_ack_waits(!context_.options.ack_guest, now);
+  to_peer_.set_congestion_control(context_.options.recovery ? context_.peer_sender.congestion : CongestionKind::kNone);
+  to_peer_.set_pacing(context_.options.recovery && context_.peer_sender.pacing);
+  if (!context_.solo) return;
+  marks_.clear();
+  apply_mark({Epoch{}, egress_.end(), to_guest_.una(), from_guest_.finished(), guest_reset_, keep_alive_}, now);
+}
+
+void Flow::log_everything(Instant now) {
+  RelayLog& log = context_.log;
+  log.append_open(context_.nic, snapshot(now));
+  changed_ = true;  // the first epoch carries every flow
+  egress_.for_each(egress_.start(), egress_.end(), [&, at = egress_.start()](ByteSpan bytes) mutable {
+    log.append_egress(context_.nic, id_, at, bytes);
+    at += static_cast<uint32_t>(bytes.size());
+  });
+  const auto log_ingress = [&](SeqRange range) {
+    ingress_.for_each(range.start, range.end, [&, at = range.start](ByteSpan bytes) mutable {
+      const SeqNum end = at + static_cast<uint32_t>(bytes.size());
+      log.append_ingress(context_.nic, id_, {at, end}, false, Gather(&bytes, 1));
+      at = end;
+    });
+  };
+  log_ingress({ingress_.start(), ingress_.end()});
+  for (const SeqRange& held : from_peer_.held().ranges()) log_ingress(held);
+  bound_on_its_way_.reset();
+  if (timestamps_) log.append_clock_bound(context_.nic, id_, peer_clock_.bound());
+}
+
+void Flow::check_finished() {
+  const bool egress_done = to_peer_.fin_acked() && from_guest_.last_ack_sent() == from_guest_.next();
+  const bool ingress_done = to_guest_.fin_acked() && from_peer_.last_ack_sent() == from_peer_.next();
+  if (egress_done && ingress_done) end_ = FlowEnd::kClosed;
+}
+
+// ---- shared ----
+
+AckBounds Flow::bounds_of(const Sender& sender) const {
+  return {sender.una() - sender.peer_window().largest, sender.nxt()};
+}
+
+AckInfo Flow::ack_info(const Segment& segment, const TimestampClock& clock, Instant now) const {
+  AckInfo info;
+  info.seq = segment.seq;
+  info.ack = segment.ack;
+  info.window = segment.window;
+  info.pure = segment.seq_length() == 0;
+  info.ece = segment.has(tcp_flag::kEce);
+  info.sack = segment.options.sack();
+  if (timestamps_ && segment.options.timestamps && clock.is_own(segment.options.timestamps->echo, now)) {
+    const Instant sent = now - clock.age(segment.options.timestamps->echo, now);
+    info.echo = EchoTime{sent, sent + Duration::millis(1) - Duration::nanos(1)};
+  }
+  return info;
+}
+
+FlowState Flow::snapshot(Instant now) {
+  changed_ = false;
+  FlowState state;
+  state.id = id_;
+  state.guest_opened = guest_opened_;
+  state.timestamps = timestamps_;
+  state.as_guest = as_guest_.snapshot();
+  state.as_peer = as_peer_.snapshot();
+  state.to_peer = to_peer_.snapshot();
+  state.to_peer.committed = egress_.end();
+  state.to_peer.fin = from_guest_.finished();
+  state.to_guest = to_guest_.snapshot();
+  state.from_guest = from_guest_.snapshot(now);
+  // What the guest sent ahead of a hole is not logged: it will send it again.
+  state.from_guest.held.clear();
+  state.from_guest.ahead.clear();
+  state.from_peer = from_peer_.snapshot(now);
+  state.peer_clock = peer_clock_.snapshot(now);
+  state.guest_clock = guest_clock_.snapshot(now);
+  state.egress_capacity = egress_.capacity();
+  state.ingress_capacity = ingress_.capacity();
+  state.guest_reset = guest_reset_;
+  state.keep_alive = keep_alive_;
+  state.position = context_.log.position();
+  return state;
+}
+
+size_t Flow::memory_bytes() const {
+  return sizeof *this + to_peer_.memory_bytes() + to_guest_.memory_bytes() + egress_.bytes_held() + ingress_.bytes_held();
+}
+
+}  // namespace us

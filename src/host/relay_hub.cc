@@ -1,0 +1,235 @@
+#include "host/relay_hub.h"
+
+#include <nlohmann/json.hpp>
+
+#include "os/clock.h"
+
+namespace us {
+namespace {
+
+using Json = nlohmann::json;
+
+Json flow_json(size_t nic, const FlowKey& key, const Flow& flow) {
+  const Sender& sender = flow.to_peer();
+  const SenderStats& stats = sender.stats();
+  return {{"nic", nic},
+          {"id", flow.id().value()},
+          {"guest", to_string(key.guest)},
+          {"peer", to_string(key.peer)},
+          {"state", to_string(flow.end())},
+          {"egress_bytes", flow.counters().egress_bytes},
+          {"ingress_bytes", flow.counters().ingress_bytes},
+          {"rtt_ms", sender.rtt().srtt().to_millis_f()},
+          {"cwnd", sender.cwnd()},
+          {"inflight", sender.inflight_bytes()},
+          {"mss", sender.mss()},
+          {"uncommitted_bytes", flow.uncommitted_bytes()},
+          {"undurable_bytes", flow.undurable_bytes()},
+          {"unacked_bytes", sender.unacked_bytes()},
+          {"retransmitted_bytes", stats.bytes_retransmitted},
+          {"recoveries", stats.recoveries},
+          {"timeouts", stats.timeouts},
+          {"tail_probes", stats.tail_probes},
+          {"spurious", stats.spurious},
+          {"dropped_segments", flow.counters().dropped_segments},
+          {"memory_bytes", flow.memory_bytes()}};
+}
+
+}  // namespace
+
+RelayHub::RelayHub(size_t nics, uint64_t hash_secret) {
+  for (size_t nic = 0; nic < nics; ++nic)
+    relays_.push_back(std::make_unique<Relay>(static_cast<uint8_t>(nic), RelayLimits{}, hash_secret, log_));
+}
+
+// ---- frames ----
+
+Relay::Disposition RelayHub::from_guest(size_t nic, const EthernetFrame& frame, Instant now) {
+  const std::lock_guard lock(mutex_);
+  const Relay::Disposition disposition = relays_[nic]->on_guest_frame(frame.header(), frame.ethernet(), now);
+  // What is gated counts as well: it waits for the same cut.
+  if (mode_ == GateMode::kProtected) {
+    waiting_.any = true;
+    waiting_.last = now;
+    waiting_.bytes += frame.size();
+  }
+  return disposition;
+}
+
+Relay::Disposition RelayHub::from_uplink(size_t nic, const EthernetFrame& frame, Instant now) {
+  const std::lock_guard lock(mutex_);
+  return relays_[nic]->on_uplink_frame(frame.header(), frame.ethernet(), now);
+}
+
+std::optional<EthernetFrame> RelayHub::poll_to_uplink(size_t nic, Instant now) {
+  const std::lock_guard lock(mutex_);
+  const std::optional<FlowFrame> frame = relays_[nic]->poll_to_uplink(now);
+  if (!frame) return std::nullopt;
+  return assemble(*frame);
+}
+
+std::optional<EthernetFrame> RelayHub::poll_to_guest(size_t nic, Instant now) {
+  const std::lock_guard lock(mutex_);
+  const std::optional<FlowFrame> frame = relays_[nic]->poll_to_guest(now);
+  if (!frame) return std::nullopt;
+  return assemble(*frame);
+}
+
+EthernetFrame RelayHub::assemble(const FlowFrame& frame) {
+  EthernetFrame out(frame.header.length + frame.payload.size());
+  out.set_header(frame.header.vnet);
+  uint8_t* to = out.ethernet().data();
+  const auto put = [&](ByteSpan bytes) {
+    std::memcpy(to, bytes.data(), bytes.size());
+    to += bytes.size();
+  };
+  put(frame.header.span());
+  for (const ByteSpan piece : frame.payload.pieces()) put(piece);
+  return out;
+}
+
+Instant RelayHub::run_timers(Instant now) {
+  const std::lock_guard lock(mutex_);
+  Instant next = Instant::far_future();
+  for (const auto& relay : relays_) {
+    relay->on_deadline(now);
+    next = std::min(next, relay->next_deadline());
+  }
+  return next;
+}
+
+bool RelayHub::full() const {
+  const std::lock_guard lock(mutex_);
+  return log_.full();
+}
+
+void RelayHub::flush_log() {
+  const std::lock_guard lock(mutex_);
+  if (log_.has_frames() && log_ready_) log_ready_();
+}
+
+// ---- policy ----
+
+void RelayHub::set_enabled(bool enabled) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& relay : relays_) relay->set_enabled(enabled);
+}
+
+void RelayHub::set_options(const RelayOptions& options) {
+  const std::lock_guard lock(mutex_);
+  options_ = options;
+  for (const auto& relay : relays_) relay->set_options(options, clock_now());
+}
+
+RelayOptions RelayHub::options() const {
+  const std::lock_guard lock(mutex_);
+  return options_;
+}
+
+void RelayHub::set_mode(GateMode mode) {
+  const std::lock_guard lock(mutex_);
+  const GateMode before = mode_;
+  if (mode == before) return;
+  mode_ = mode;
+  if (mode == GateMode::kSolo) end_session_locked(clock_now());
+}
+
+void RelayHub::end_session() {
+  const std::lock_guard lock(mutex_);
+  end_session_locked(clock_now());
+}
+
+void RelayHub::end_session_locked(Instant now) {
+  log_.end_session([&](const DurableRecord& record) { settle(record, now); });
+  for (const auto& relay : relays_) relay->set_solo(true, now);
+  waiting_ = {};
+}
+
+// ---- epochs and replication ----
+
+Bytes RelayHub::cut(Epoch epoch, Instant now) {
+  const std::lock_guard lock(mutex_);
+  waiting_ = {};
+  if (!log_.enabled()) {
+    for (const auto& relay : relays_) relay->set_solo(false, now);
+    log_.begin_session();
+    for (const auto& relay : relays_) relay->begin_session(now);
+  }
+  RelayCut cut;
+  for (size_t nic = 0; nic < relays_.size(); ++nic) {
+    NicCut part;
+    part.nic = static_cast<uint8_t>(nic);
+    relays_[nic]->on_cut(epoch, now, part.changed, part.ended);
+    if (!part.changed.empty() || !part.ended.empty()) cut.nics.push_back(std::move(part));
+  }
+  cut.position = log_.position();
+  return encode(cut);
+}
+
+void RelayHub::commit(Epoch epoch) {
+  const std::lock_guard lock(mutex_);
+  const Instant now = clock_now();
+  for (const auto& relay : relays_) relay->on_commit(epoch, now);
+}
+
+Status RelayHub::on_log_ack(LogPosition position) {
+  const std::lock_guard lock(mutex_);
+  const Instant now = clock_now();
+  return log_.on_ack(position, [&](const DurableRecord& record) { settle(record, now); });
+}
+
+void RelayHub::settle(const DurableRecord& record, Instant now) {
+  if (record.nic >= relays_.size()) return;
+  if (record.kind == RelayRecordKind::kIngress)
+    relays_[record.nic]->on_ingress_durable(record.flow, record.range, now);
+  else if (record.kind == RelayRecordKind::kClockBound)
+    relays_[record.nic]->on_clock_bound_durable(record.flow, record.bound, now);
+}
+
+std::vector<Bytes> RelayHub::take_log_frames() {
+  const std::lock_guard lock(mutex_);
+  return log_.take_frames();
+}
+
+void RelayHub::set_log_ready(std::function<void()> log_ready) {
+  const std::lock_guard lock(mutex_);
+  log_ready_ = std::move(log_ready);
+}
+
+void RelayHub::restore(const std::vector<RestoredFlow>& flows) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& relay : relays_) relay->restore(flows, clock_now());
+}
+
+EpochPolicy::Waiting RelayHub::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_;
+}
+
+// ---- for people ----
+
+Json RelayHub::flows() const {
+  const std::lock_guard lock(mutex_);
+  Json list = Json::array();
+  for (size_t nic = 0; nic < relays_.size(); ++nic)
+    relays_[nic]->for_each_flow([&](const FlowKey& key, const Flow& flow) { list.push_back(flow_json(nic, key, flow)); });
+  return list;
+}
+
+Json RelayHub::counters() const {
+  const std::lock_guard lock(mutex_);
+  Json list = Json::array();
+  for (const auto& relay : relays_) {
+    const RelayCounters& c = relay->counters();
+    list.push_back({{"flows", relay->size()},
+                    {"opened", c.opened},
+                    {"ended", c.ended},
+                    {"not_relayed", c.not_relayed},
+                    {"last_obstacle", to_string(c.last_obstacle)},
+                    {"over_limit", c.over_limit},
+                    {"bad_checksum", c.bad_checksum}});
+  }
+  return list;
+}
+
+}  // namespace us
