@@ -140,34 +140,11 @@ ReceiverState Receiver::snapshot(Instant now) const {
   return s;
 }
 
-namespace {
-
-Status judge(const ReceiverState& s) {
-  if (s.config.window_shift > TcpOptions::kWindowScaleMax || s.config.segment_bytes_max == 0 ||
-      s.segment_bytes > s.config.segment_bytes_max)
-    return fail(ErrorKind::kProtocol, "receiver: configuration out of range");
-  const auto close = [](SeqNum a, SeqNum b) { return a.distance_to(b) <= RelayBuffer::kCapacityMax; };
-  if (!close(s.last_ack_sent, s.ackable) || !close(s.ackable, s.next) || !close(s.next, s.right_edge))
-    return fail(ErrorKind::kProtocol, "receiver: marks out of order");
-  if (s.answer_wait < Duration() || s.answer_wait > Duration::seconds(1))
-    return fail(ErrorKind::kProtocol, "receiver: time out of range");
-  return {};
-}
-
-}  // namespace
-
 Result<Receiver> Receiver::restore(const ReceiverState& s, const RelayBuffer& buffer, Instant now) {
-  US_TRY(judge(s));
+  US_TRY(check_receiver_state(s));
   US_ASSIGN(Reassembly reassembly, Reassembly::restore(s.next, s.fin, s.held, buffer));
   US_ASSIGN(const TimestampEcho echo, TimestampEcho::restore(s.echo, now));
   US_ASSIGN(RangeSet ahead, RangeSet::restore(s.ahead, s.ackable, s.right_edge, Reassembly::kRangesMax));
-  // Nothing may be acknowledged that is not there.
-  for (const SeqRange& range : ahead.ranges()) {
-    const SeqNum start = later(range.start, s.next);
-    const auto held = reassembly.held().containing(start);
-    if (range.end.after(s.next) && !(held && range.end.at_or_before(held->end)))
-      return fail(ErrorKind::kProtocol, "receiver: acknowledges what it does not hold");
-  }
   Receiver out(s.config, std::move(reassembly), ReceiveWindow(s.right_edge, s.config.window_shift), echo);
   out.ackable_ = s.ackable;
   out.last_ack_sent_ = s.last_ack_sent;

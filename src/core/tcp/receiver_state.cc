@@ -124,4 +124,26 @@ Result<ReceiverState> decode_receiver_state(ByteReader& in) {
   return s;
 }
 
+Status check_receiver_state(const ReceiverState& s) {
+  if (s.config.window_shift > TcpOptions::kWindowScaleMax || s.config.segment_bytes_max == 0 ||
+      s.segment_bytes > s.config.segment_bytes_max)
+    return fail(ErrorKind::kProtocol, "receiver: configuration out of range");
+  const auto close = [](SeqNum a, SeqNum b) { return a.distance_to(b) <= RelayBuffer::kCapacityMax; };
+  if (!close(s.last_ack_sent, s.ackable) || !close(s.ackable, s.next) || !close(s.next, s.right_edge))
+    return fail(ErrorKind::kProtocol, "receiver: marks out of order");
+  if (s.answer_wait < Duration() || s.answer_wait > Duration::seconds(1))
+    return fail(ErrorKind::kProtocol, "receiver: time out of range");
+  US_TRY(TimestampEcho::restore(s.echo, Instant()));
+  // The right edge bounds the data, and lies behind the FIN.
+  US_ASSIGN(const RangeSet held, RangeSet::restore(s.held, s.next, s.right_edge, Reassembly::kRangesMax));
+  US_ASSIGN(const RangeSet ahead, RangeSet::restore(s.ahead, s.ackable, s.right_edge, Reassembly::kRangesMax));
+  // Nothing may be acknowledged that is not there.
+  for (const SeqRange& range : ahead.ranges()) {
+    const auto there = held.containing(later(range.start, s.next));
+    if (range.end.after(s.next) && !(there && range.end.at_or_before(there->end)))
+      return fail(ErrorKind::kProtocol, "receiver: acknowledges what it does not hold");
+  }
+  return {};
+}
+
 }  // namespace us

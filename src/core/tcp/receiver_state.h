@@ -55,7 +55,10 @@ struct ReceiverState {
 
 // Little endian, no padding; docs/wire/ has the table.  About 80 bytes for an idle connection.
 void encode(const ReceiverState& state, ByteWriter& out);
-// Fails the reader, or returns an error, on what encode() cannot have written; Receiver::restore() judges the rest.
+// Fails the reader, or returns an error, on what encode() cannot have written; check_receiver_state() judges the rest.
 Result<ReceiverState> decode_receiver_state(ByteReader& in);
+
+// Everything about a state from another host that can be judged without its buffer.
+Status check_receiver_state(const ReceiverState& untrusted);
 
 }  // namespace us

@@ -40,11 +40,11 @@ namespace us {
 
 // What the standby has: one record.
 struct DurableRecord {
-  LogPosition position;
+  LogPosition position{};
   RelayRecordKind kind{};
   uint8_t nic = 0;
   bool fin = false;    // kIngress
-  FlowId flow;         // it may have ended meanwhile
+  FlowId flow{};       // it may have ended meanwhile
   SeqRange range{};    // kIngress: as it was stored, FIN included; kEgress: the bytes
   uint32_t bound = 0;  // kClockBound
 };
@@ -59,9 +59,11 @@ class RelayLog {
 
   // There is a standby; positions count from 1.  `version` is the protocol's, as agreed.
   void begin_session(uint16_t version = kProtocolVersionMax);
-  // There is none any more.  Calls visit(const DurableRecord&) for all that waited.
+  // There is none any more.  Calls visit(const DurableRecord&) for all that waited; what visit() appends is durable at
+  // once.
   template <typename Visit>
   void end_session(Visit visit) {
+    enabled_ = false;
     settle(position_, visit);
     forget_session();
   }
@@ -89,9 +91,11 @@ class RelayLog {
   bool has_frames() const { return !frames_.empty() || builder_.has_value(); }
 
   // RelayLogAck: calls visit(const DurableRecord&) for each record up to `position` that was not durable before, in
-  // the order of the log.  `visit` may append.  Fails (kProtocol) for a position that was never appended, or went back.
+  // the order of the log.  `visit` may append.  Fails (kProtocol) for a position that was in no frame taken, or went
+  // back.  Ignored without a session.
   template <typename Visit>
   Status on_ack(LogPosition position, Visit visit) {
+    if (!enabled_) return {};
     US_TRY(judge_ack(position));
     settle(position, visit);
     return {};
@@ -130,6 +134,7 @@ class RelayLog {
   uint16_t version_ = kProtocolVersionMax;
   LogPosition position_;
   LogPosition durable_;
+  LogPosition taken_;  // what is in frames that were taken
   size_t backlog_bytes_ = 0;
   std::deque<Waiting> waiting_;
 

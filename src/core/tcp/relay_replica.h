@@ -5,14 +5,7 @@
 //                                      │
 //                                 take_over() ──► RestoredFlow: state, bytes, later ingress
 //
-// One flow:
-//                 to_peer.una        to_peer.committed       end of the log
-//   egress   --------[=====================)- - - - - - - - - - -)---   what the guest said after the cut is dropped:
-//   the
-//                           kept                  dropped              restored guest will say it again
-//                 to_guest.una       from_peer.next
-//   ingress  --------[=====================)- [====) - - [=====) - -    all is kept: it may have been acknowledged
-//                           state            held    `later`
+// What is kept of each flow: replica_flow.h.
 //
 // Exactness.  Before it is acknowledged a cut is held against the log: the log has come as far as the cut says; every
 // byte that a state refers to is here; the end of what the guest said is `committed`; every record of before the state
@@ -31,8 +24,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <memory>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -40,11 +32,10 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "core/replica/wire.h"
-#include "core/tcp/flow_state.h"
-#include "core/tcp/range_set.h"
 #include "core/tcp/relay_buffer.h"
 #include "core/tcp/relay_cut.h"
 #include "core/tcp/relay_record.h"
+#include "core/tcp/replica_flow.h"
 
 namespace us {
 
@@ -52,34 +43,6 @@ struct ReplicaLimits {
   size_t flows_max = 131072;
   uint32_t capacity_max = 64u << 20;  // of one direction of one flow; at most 2^29
   size_t bytes_max = size_t{1} << 30;
-};
-
-// Bytes in the replica's memory.
-struct LoggedBytes {
-  SeqRange range;
-  std::vector<ByteSpan> pieces;
-  Gather gather() const { return pieces; }
-};
-
-// Like Receiver::on_segment() returned it; for Receiver::on_logged().
-struct LoggedIngress {
-  LogPosition position;
-  SeqRange stored;  // with the number of the FIN, if `fin`
-  bool fin = false;
-  std::vector<ByteSpan> pieces;
-  Gather gather() const { return pieces; }
-};
-
-struct RestoredFlow {
-  uint8_t nic = 0;
-  // As of the committed epoch.  Three things are made right for the new primary: peer_clock.bound is the greatest that
-  // was ever logged, ingress_capacity has room for all of `later`, and from_guest holds nothing ahead (the log has
-  // only what was in order).
-  FlowState state;
-  LoggedBytes egress;                // [to_peer.una, to_peer.committed)
-  LoggedBytes ingress;               // [to_guest.una, end of from_peer's stream)
-  std::vector<LoggedBytes> held;     // from_peer.held, without the number of a FIN
-  std::vector<LoggedIngress> later;  // in the order of the log
 };
 
 class RelayReplica {
@@ -117,30 +80,13 @@ class RelayReplica {
   struct KeyHash {
     size_t operator()(const Key& key) const noexcept { return std::hash<uint64_t>{}(key.id.value() * 257 + key.nic); }
   };
-  // An ingress record that is not part of the committed state.
-  struct Later {
-    LogPosition position;
-    SeqRange stored;
-    bool fin;
+  struct Entry {
+    ReplicaFlow flow;
+    uint64_t named_in = 0;  // number of the stage_cut() that named it last
   };
-  struct Replica {
-    Replica(ChunkPool& pool, const FlowState& initial, LogPosition opened, const ReplicaLimits& limits);
-    FlowState state;  // as of the committed epoch, or initial
-    LogPosition opened;
-    bool committed = false;
-    uint32_t peer_bound;     // greatest bound of peer_clock that was logged
-    uint64_t staged_in = 0;  // number of the stage_cut() that named it last
-    RelayBuffer egress;
-    RelayBuffer ingress;  // its end() is that of the state's stream; ahead of it is what `ingress_there` says
-    RangeSet ingress_there;
-    std::vector<Later> later;  // ascending
-  };
-  struct Opened {
-    LogPosition position;
-    Key key;
-  };
+  using Flows = std::unordered_map<Key, Entry, KeyHash>;
   struct StagedState {
-    Replica* flow;
+    Flows::value_type* entry;
     FlowState state;
   };
   struct Staged {
@@ -151,14 +97,14 @@ class RelayReplica {
 
   Status take(const RelayRecord& record, LogPosition at);
   Status take_open(const OpenRecord& record, LogPosition at);
-  Status take_ingress(const IngressRecord& record, LogPosition at);
-  Status take_egress(const EgressRecord& record, LogPosition at);
-  Status take_clock_bound(const ClockBoundRecord& record, LogPosition at);
-  Result<Replica*> find(uint8_t nic, FlowId id);
-  Status note_later(Replica& flow, const Later& later);
-  Status stage_changed(Replica* flow, FlowState&& state, LogPosition cut);
-  void commit_state(Replica& flow, FlowState&& state);
-  RestoredFlow restored(const Key& key, const Replica& flow) const;
+  Result<Flows::value_type*> find(uint8_t nic, FlowId id);
+  // Lets `step` change a flow, and keeps the books.
+  template <typename Step>
+  Status change(Flows::value_type& entry, Step step);
+  Result<Staged> judge(RelayCut&& cut);
+  Result<Flows::value_type*> name(uint8_t nic, FlowId id, LogPosition cut);
+  Status judge_complete(LogPosition cut);
+  void drop(const Key& key);
 
   ReplicaLimits limits_;
   ChunkPool pool_;
@@ -166,10 +112,10 @@ class RelayReplica {
   LogPosition cut_;  // of the last committed epoch
   bool failed_ = false;
   bool has_committed_ = false;
-  size_t list_bytes_ = 0;  // of all `later` and of the ranges in states
-  std::unordered_map<Key, Replica, KeyHash> flows_;
-  std::deque<Opened> uncommitted_;  // flows that no committed epoch knows, in the order of the log
-  uint64_t stages_ = 0;
+  size_t list_bytes_ = 0;  // of all flows
+  Flows flows_;
+  std::map<LogPosition, Key> uncommitted_;  // flows with records that are in no committed state, by the first of them
+  uint64_t cuts_named_ = 0;
   std::optional<Staged> staged_;
 };
 
