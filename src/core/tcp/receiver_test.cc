@@ -383,6 +383,34 @@ TEST(Receiver, SegmentsOutsideOfTheWindowAreAnsweredAndDropped) {  // RFC 9293 s
             "");
 }
 
+TEST(Receiver, DataBeyondWhatWasOfferedIsNotTakenThoughThereIsRoom) {
+  Given setup;
+  setup.offered = 1000;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 901:1101(200)
+    =      check stored 901:1001
+    =      out  . ack 1
+  )",
+                setup),
+            "");
+}
+
+TEST(Receiver, AFinNeedsNoRoom) {
+  Given setup;
+  setup.offered = setup.capacity = 1000;
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:1001(1000)
+    40ms   out  . ack 1001 win 0
+    50ms   in   F. 1001:1001(0)
+    50ms   out  . ack 1002 win 0
+    60ms   in   . 1002:1002(0)        # it does not stand beyond the window now
+    =      check verdict accepted
+    1s     none
+  )",
+                setup),
+            "");
+}
+
 TEST(Receiver, AFullBufferClosesTheWindowAndProbesAreAnswered) {  // tcp.md, rule 7
   Given setup = kGuestSide;
   setup.offered = setup.capacity = 4000;
@@ -454,6 +482,17 @@ TEST(Receiver, AKeepAliveOfTheGuestIsReportedAndNotAnswered) {  // tcp.md, rule 
     30s    none
     30s    do   request_ack           # the client has answered it
     30s    out  . ack 101
+  )",
+                kGuestSide),
+            "");
+}
+
+TEST(Receiver, WhatLooksLikeAKeepAliveWhileAnAckIsDueIsARepetition) {
+  EXPECT_EQ(run(R"(
+    0ms    in   . 1:2(1)
+    5ms    in   . 1:2(1)
+    =      check verdict out of window
+    5ms    out  . ack 2 <sack 1:2>
   )",
                 kGuestSide),
             "");

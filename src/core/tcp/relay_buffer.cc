@@ -213,14 +213,13 @@ void RelayBuffer::release_slot(size_t slot) {
   --held_;
 }
 
-// Makes `slots` the first slot in use.
-void RelayBuffer::release_front(size_t slots) {
-  const size_t present = std::min(slots, chunks_.size());
-  for (size_t slot = first_; slot < present; ++slot) release_slot(slot);
-  first_ = slots;
+// Makes `slot` the first one in use.
+void RelayBuffer::release_front(size_t slot) {
+  US_CHECK(slot <= chunks_.size());
+  for (; first_ < slot; ++first_) release_slot(first_);
   if (first_ < kSlotsBeforeCompaction || first_ < chunks_.size() / 2) return;
-  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(present));
-  first_ = slots - present;
+  chunks_.erase(chunks_.begin(), chunks_.begin() + static_cast<std::ptrdiff_t>(first_));
+  first_ = 0;
 }
 
 void RelayBuffer::release_all() {

@@ -156,7 +156,7 @@ class RelayBuffer {
   Place place_of(SeqNum seq) const;
   uint8_t* chunk_for_write(size_t slot);
   void release_slot(size_t slot);
-  void release_front(size_t slots);
+  void release_front(size_t slot);
   void release_all();
 
   ChunkPool* pool_;
