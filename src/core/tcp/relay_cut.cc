@@ -5,7 +5,7 @@
 namespace us {
 namespace {
 
-tl::unexpected<Error> bad(const char* what) { return fail(ErrorKind::kProtocol, std::string("relay cut: ") + what); }
+tl::unexpected<Error> bad(const char* what) { return fail(ErrorKind::kProtocol, std::string("cut: ") + what); }
 
 Result<NicCut> decode_nic(ByteReader& in) {
   NicCut nic;

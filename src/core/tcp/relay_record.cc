@@ -7,7 +7,7 @@ namespace {
 
 constexpr uint8_t kFlagFin = 1;
 
-tl::unexpected<Error> bad(const char* what) { return fail(ErrorKind::kProtocol, std::string("relay log: ") + what); }
+tl::unexpected<Error> bad(const char* what) { return fail(ErrorKind::kProtocol, what); }
 
 void encode_head(RelayRecordKind kind, uint8_t nic, uint8_t flags, ByteWriter& out) {
   out.le(static_cast<uint8_t>(kind));

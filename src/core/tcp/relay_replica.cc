@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint32_t kCapacityLimit = 1u << 29;
 
-tl::unexpected<Error> bad(std::string message) { return fail(ErrorKind::kProtocol, "relays: " + std::move(message)); }
+tl::unexpected<Error> bad(std::string message) { return fail(ErrorKind::kProtocol, std::move(message)); }
 
 }  // namespace
 
@@ -33,10 +33,10 @@ size_t RelayReplica::bytes() const { return pool_.bytes_in_use() + list_bytes_; 
 // ---- the log ----
 
 Result<LogPosition> RelayReplica::apply(const RelayLogChunk& chunk) {
-  if (failed_) return bad("the log has failed before");
+  if (failed_) return bad("relays: the log has failed before");
   const auto failed = [this](std::string message) {
     failed_ = true;
-    return bad(fmt::format("log record {}: {}", applied_.next().value(), message));
+    return bad(fmt::format("relays: log record {}: {}", applied_.next().value(), message));
   };
   if (chunk.first != applied_.next() || chunk.count == 0)
     return failed(fmt::format("the frame has {} records from {} on", chunk.count, chunk.first.value()));
@@ -104,6 +104,10 @@ Status RelayReplica::change(Flows::value_type& entry, Step step) {
 
 Status RelayReplica::stage_cut(ByteSpan side_state) {
   discard_staged();
+  return try_stage_cut(side_state).map_error([](Error error) { return Error{error.kind, "relays: " + error.message}; });
+}
+
+Status RelayReplica::try_stage_cut(ByteSpan side_state) {
   if (failed_) return bad("the log has failed before");
   if (side_state.empty()) {
     if (!flows_.empty()) return bad("an epoch says nothing of them");

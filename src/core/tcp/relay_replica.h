@@ -101,6 +101,7 @@ class RelayReplica {
   // Lets `step` change a flow, and keeps the books.
   template <typename Step>
   Status change(Flows::value_type& entry, Step step);
+  Status try_stage_cut(ByteSpan side_state);
   Result<Staged> judge(RelayCut&& cut);
   Result<Flows::value_type*> name(uint8_t nic, FlowId id, LogPosition cut);
   Status judge_complete(LogPosition cut);
