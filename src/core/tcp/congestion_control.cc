@@ -17,6 +17,7 @@ class NoCongestionControl final : public CongestionControl {
   void on_spurious(Instant) override {}
   void on_idle(Duration, Duration) override {}
   void set_mss(uint32_t) override {}
+  size_t memory_bytes() const override { return sizeof(*this); }
   uint64_t cwnd() const override { return kWindowMax; }
   uint64_t ssthresh() const override { return kWindowMax; }
 };

@@ -9,6 +9,7 @@
 // rule 4).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -64,6 +65,7 @@ class CongestionControl {
   virtual uint64_t cwnd() const = 0;
   virtual uint64_t ssthresh() const = 0;
   bool in_slow_start() const { return cwnd() < ssthresh(); }
+  virtual size_t memory_bytes() const = 0;
   // Bytes per second; nullopt: the sender paces by cwnd and srtt.
   virtual std::optional<uint64_t> pacing_rate() const { return std::nullopt; }
 };

@@ -28,6 +28,7 @@ class Cubic final : public CongestionControl {
   void on_idle(Duration idle, Duration rto) override;
   void set_mss(uint32_t mss) override { config_.mss = mss; }
   uint64_t cwnd() const override { return static_cast<uint64_t>(w_.cwnd); }
+  size_t memory_bytes() const override { return sizeof(*this); }
   uint64_t ssthresh() const override { return w_.ssthresh; }
 
  private:

@@ -20,6 +20,7 @@ class NewReno final : public CongestionControl {
   void on_idle(Duration idle, Duration rto) override;
   void set_mss(uint32_t mss) override { config_.mss = mss; }
   uint64_t cwnd() const override { return cwnd_; }
+  size_t memory_bytes() const override { return sizeof(*this); }
   uint64_t ssthresh() const override { return ssthresh_; }
 
  private:

@@ -104,7 +104,8 @@ void Sender::reduce_window(Instant now, uint64_t delivered) {
   undo_.end();
   reduced_at_ = now;
   // RecoverFS of RFC 9937 section 6.2: what was not SACKed before this ACK.
-  prr_.begin(board_.outstanding_bytes() - board_.sacked_bytes() - dup_.bytes() + delivered);
+  const uint64_t arrived = board_.sacked_bytes() + dup_.bytes();
+  prr_.begin(board_.outstanding_bytes() - std::min<uint64_t>(board_.outstanding_bytes(), arrived) + delivered);
 }
 
 void Sender::update_pacing() {
@@ -141,6 +142,6 @@ std::optional<Instant> Sender::next_deadline() const {
   return next;
 }
 
-size_t Sender::memory_bytes() const { return sizeof(*this) + board_.memory_bytes(); }
+size_t Sender::memory_bytes() const { return sizeof(*this) + board_.memory_bytes() + cc_->memory_bytes(); }
 
 }  // namespace us

@@ -8,8 +8,9 @@
 // Peer side: congestion control, RACK-TLP, PRR, pacing.  Guest side: the same class with SenderConfig::for_guest(),
 // where only the guest's window limits.  Single-threaded, no I/O, no clock; allocates for the scoreboard only.
 //
-// Use: give inputs (on_*), then call poll_segment() until it gives nothing, then arm a timer for next_deadline(), then
-// on_deadline().  Trim the relay buffer to una().  `config` must outlive the sender.
+// Use: give inputs (on_*), then call poll_segment() until it gives nothing, then arm a timer for next_deadline(). After
+// a pause give the ACKs that wait before on_deadline(), or they count as missing.  Trim the relay buffer to una().
+// `config` must outlive the sender.
 //
 // Every ACK must have passed the receiver half's check of its sequence number (RFC 9293 section 3.10.7.4).
 // Everything in it is untrusted otherwise.  The parts, and where their sources are cited: sender_ack.cc (what an ACK
@@ -121,6 +122,9 @@ class Sender {
   bool fin_committed() const { return fin_; }
   bool fin_acked() const { return fin_ && una_ == limit(); }
   uint32_t unacked_bytes() const { return una_.distance_to(limit()); }  // FIN included
+  // Nothing to send and nothing to wait for.  An owner with many idle flows may keep snapshot() alone and create() it
+  // again: what is lost is the RTT and a window that RFC 5681 section 4.1 distrusts after a silence anyway.
+  bool idle() const { return unacked_bytes() == 0; }
 
   // For the flow table's listing and for tests.
   const SenderStats& stats() const { return stats_; }
@@ -133,7 +137,7 @@ class Sender {
   uint64_t delivery_rate() const { return delivery_rate_; }  // bytes per second over the last round trip; 0 is unknown
   uint64_t pacing_rate() const { return pacer_.rate(); }
   bool in_recovery() const { return state_ == State::kFast || state_ == State::kTimeout; }
-  size_t memory_bytes() const;
+  size_t memory_bytes() const;  // this object, its scoreboard, its congestion control
 
  private:
   enum class State : uint8_t {

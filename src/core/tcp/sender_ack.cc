@@ -97,7 +97,8 @@ void Sender::note_delivered(const SentRun& run, AckWork& work, bool cumulative) 
     if (cumulative) work.oldest_sent = std::min(work.oldest_sent.value_or(run.sent_at), run.sent_at);
     work.newest_sent = std::max(work.newest_sent.value_or(run.sent_at), run.sent_at);
   }
-  if (!run.blurred && run.sent_at != Instant() && (!work.rate_from || run.sent_at > *work.rate_from)) {
+  if (run.sent_at == Instant()) return;  // sent by another host, before a takeover: when is not known
+  if (!run.blurred && (!work.rate_from || run.sent_at > *work.rate_from)) {
     work.rate_from = run.sent_at;
     work.rate_delivered = run.delivered;
   }
@@ -250,8 +251,8 @@ void Sender::find_losses(AckWork& work) {
   } else if (state_ == State::kFast && work.una_moved) {
     work.lost = board_.mark_head_lost(mss());  // partial acknowledgment: the next hole (RFC 6582 section 3.2 step 3)
   } else if (dup_.count() == DupAckCounter::kThreshold && !had_recovery_ && work.plain_duplicate) {
-    // had_recovery_: duplicates of what was sent before the last recovery ended mean nothing (RFC 6582 section 3.2 step
-    // 2).
+    // had_recovery_: duplicates of what was sent before the last recovery ended mean nothing (RFC 6582 section 3.2
+    // step 2).
     work.lost = board_.mark_head_lost(mss());
   }
   if (work.lost > 0) on_loss(work.now, work.delivered, retransmission_lost);

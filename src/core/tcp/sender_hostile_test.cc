@@ -102,7 +102,7 @@ class Enemy {
       ASSERT_TRUE(segment->seq.in_range(sender_->una(), limit));
       ASSERT_TRUE(end.in_range(sender_->una(), limit)) << "beyond what is committed";
     }
-    ASSERT_LE(sender_->memory_bytes(), sizeof(Sender) + 600 * sizeof(SentRun));
+    ASSERT_LE(sender_->memory_bytes(), sizeof(Sender) + 1000 + 600 * sizeof(SentRun));
     ASSERT_LE(sender_->inflight_bytes(), sender_->una().distance_to(sender_->nxt()));
     const bool waits = sender_->unacked_bytes() > 0 && sender_->verdict() == SenderVerdict::kAlive;
     ASSERT_TRUE(!waits || sender_->next_deadline()) << "something to send, and nothing will ever wake it";

@@ -13,7 +13,10 @@ std::optional<SegmentOut> Sender::poll_segment(Instant now) {
   if (forced_ != Forced::kNone) {
     if (auto segment = poll_forced(now)) return segment;
   }
-  if (frto_new_bytes_) return poll_for_frto(now);
+  if (frto_new_bytes_) {
+    if (auto segment = poll_for_frto(now)) return segment;
+    if (frto_new_bytes_) return std::nullopt;
+  }
   if (board_.lost_bytes() > 0) {
     if (auto segment = poll_retransmission(now)) return segment;
   }
@@ -103,7 +106,13 @@ std::optional<SegmentOut> Sender::poll_new(Instant now) {
 // next ACK.
 std::optional<SegmentOut> Sender::poll_for_frto(Instant now) {
   const uint32_t length = *frto_new_bytes_ > 0 && nxt() != limit() ? new_length(std::min(*frto_new_bytes_, mss())) : 0;
-  if (length == 0) return std::nullopt;
+  if (length == 0) {
+    if (*frto_new_bytes_ == 2 * mss()) {  // none at all: the question stays open, recovery goes on
+      frto_.end();
+      frto_new_bytes_.reset();
+    }
+    return std::nullopt;
+  }
   *frto_new_bytes_ -= std::min(*frto_new_bytes_, length);
   return send({nxt(), nxt() + length}, false, now);
 }
