@@ -8,7 +8,7 @@
 //   capacity N       of the buffer
 // Checks:
 //   next N           RCV.NXT                              verdict WORDS    of the last segment
-//   stored A:B       the last segment's new numbers
+//   stored A:B       the last segment's new numbers       ack valid|invalid  whether its ACK is for the sender half
 //
 // With `restores` every step goes through snapshot(), encode(), decode and restore(): the restore law.
 #pragma once
@@ -71,6 +71,8 @@ class ReceiverScript : public ScriptSubject {
     std::string is;
     if (words[0] == "verdict")
       is = std::string(to_string(received_.verdict));
+    else if (words[0] == "ack")
+      is = received_.ack_valid ? "valid" : "invalid";
     else if (words[0] == "next")
       is = std::to_string(next());
     else if (words[0] == "stored")

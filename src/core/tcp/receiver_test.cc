@@ -419,9 +419,14 @@ TEST(Receiver, AFullBufferClosesTheWindowAndProbesAreAnswered) {  // tcp.md, rul
     0ms    out  . ack 4001 win 0
     1s     in   . 4000:4000(0)        # a window probe, as Linux sends it
     =      check verdict out of window
+    =      check ack invalid
     =      out  . ack 4001 win 0
     2s     in   . 4001:4002(1) ack 7  # and as RFC 9293 section 3.8.6.1 describes it: its ACK counts
     =      check verdict out of window
+    =      check ack valid
+    =      out  . ack 4001 win 0
+    2500ms in   . 4001:4002(1) ack 10001
+    =      check ack invalid
     =      out  . ack 4001 win 0
     3s     do   trim 1000             # less than a segment: no silly window
     3500ms none
@@ -541,6 +546,19 @@ TEST(Receiver, TimestampsThatWaitAreEchoedAsIfTheyHadJustCome) {
   )",
                 setup),
             "");
+}
+
+TEST(Receiver, DataAheadOfAHoleTakesNoPlaceAmongTheTimestampsThatWait) {
+  Given setup = kTimestamps;
+  setup.config.ack_waits = true;
+  ReceiverScript subject(setup);
+  EXPECT_EQ(run_script(subject,
+                       "0ms in . 1001:1101(100) <ts 110 0>\n 0ms in . 1:101(100) <ts 111 0>\n"
+                       "0ms in . 101:201(100) <ts 112 0>"),
+            "");
+  const TimestampEchoState echo = subject.receiver().snapshot(ScriptOptions().start).echo;
+  EXPECT_EQ(echo.recent, 111u);
+  EXPECT_EQ(echo.waiting_count, 1);
 }
 
 TEST(Receiver, AnOldTimestampIsAnOldDuplicate) {  // PAWS, RFC 7323 section 5.3
