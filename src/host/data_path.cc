@@ -34,7 +34,7 @@ Result<std::unique_ptr<DataPath>> DataPath::start(std::vector<DataPathNic> nics,
   for (DataPathNic& nic : nics) {
     const auto index = static_cast<uint32_t>(path->ports_.size());
     US_ASSIGN(auto port, NicPort::create(std::move(nic), ram, own_writes, path->epoll_, index, path->running_rings_,
-                                           *path->relays_));
+                                         *path->relays_));
     path->ports_.push_back(std::move(port));
   }
   path->announce_next_ = kAnnounceAt.size();
@@ -58,6 +58,8 @@ void DataPath::run() {
     Duration wait = serve_announcements(now);
     if (const Instant timer = relays_->run_timers(now); timer != Instant::far_future())
       wait = std::min(wait, std::max(Duration{}, timer - now));
+    for (const auto& port : ports_)
+      if (const auto due = port->next_deadline()) wait = std::min(wait, std::max(Duration{}, *due - now));
     for (const epoll_event& event : epoll_.wait(events, more ? Duration{} : wait)) dispatch(event);
     more = false;
     for (auto& port : ports_) more |= port->service();

@@ -399,6 +399,26 @@ TEST_F(DataPathTest, ManyStopsAndStartsLoseNothing) {
   }
 }
 
+TEST_F(DataPathTest, TheGuestHearsThatItsBuffersAreFreeAgain) {
+  path->set_mode(GateMode::kSolo);
+  start_guest();
+  guest_sends(frame(1));
+  EXPECT_TRUE(readable(calls[1].fd(), kPatienceMs));
+}
+
+TEST_F(DataPathTest, AnInterruptThatIsOwedIsSentBeforeTheRingStops) {
+  path->set_mode(GateMode::kSolo);
+  for (int i = 0; i < 30; ++i) {
+    start_guest();
+    guest_sends(frame(1));
+    ASSERT_EQ(network->receive(), frame(1));
+    stop_guest();
+    ASSERT_TRUE(calls[1].drain()) << i;
+    ASSERT_TRUE(transmit.collect().has_value());
+    transmit.set_used_event(transmit.collected());
+  }
+}
+
 TEST_F(DataPathTest, AStandbyIsSilentAndATakeoverIsAnnounced) {
   path->announce();
   EXPECT_EQ(network->receive(kQuietMs), Bytes{}) << "held";

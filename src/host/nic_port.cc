@@ -2,6 +2,12 @@
 // tap_readable_), the flag stays set until the ring was found empty or the tap would block, and service() works on
 // whatever is flagged.  So the kick descriptors are never read, and an idle NIC costs nothing.
 //
+// Interrupts are dear, above all to a guest under TCG, so they are moderated.  What was used is published at once, the
+// interrupt for it may come a little later, and is left out if the driver has looked meanwhile.  Receive: at once after
+// a pause, but no two within kReceiveInterruptGap.  Transmit: after kTransmitInterruptDelay, because all it says is
+// that buffers are free again, which a driver mostly finds out by itself (when it next sends or receives).  When a
+// ring stops, the interrupts it owes are sent first.
+//
 // The budget bounds how long the rings' stop, which QEMU's main loop waits for, can be kept waiting.
 #include "host/nic_port.h"
 
@@ -15,6 +21,8 @@ namespace {
 
 constexpr int kBudgetFrames = 64;
 constexpr int64_t kBudgetBytes = 256 << 10;
+constexpr Duration kReceiveInterruptGap = Duration::micros(80);
+constexpr Duration kTransmitInterruptDelay = Duration::micros(250);
 constexpr int kStaleMax = 4096;  // a tap holds 500 frames by default
 
 }  // namespace
@@ -53,6 +61,7 @@ bool NicPort::service() {
   more |= pump_relay_to_guest(in);
   out = {kBudgetFrames, kBudgetBytes};
   more |= pump_relay_to_uplink(out);
+  settle_due_interrupts();
   const std::lock_guard lock(mutex_);
   published_ = counters_;
   return more;
@@ -101,13 +110,14 @@ void NicPort::pump_guest(Budget& budget) {
       full = from_guest(std::move(*frame));
       continue;
     }
-    if (ring.flush()) interrupt(NetBackend::kTransmit);
+    ring.publish();
     if (ring.enable_kick()) continue;
     transmit_ready_ = false;
     break;
   }
   if (full) ++counters_.gate_full;
-  if (ring.flush()) interrupt(NetBackend::kTransmit);
+  ring.publish();
+  plan_interrupt(NetBackend::kTransmit);
   check_fault(NetBackend::kTransmit);
 }
 
@@ -218,7 +228,8 @@ bool NicPort::pump_uplink(Budget& budget) {
     if (!uplink_waiting_) uplink_judged_ = false;
   }
   if (!deliverable) return more;
-  if (ring.flush()) interrupt(NetBackend::kReceive);
+  ring.publish();
+  plan_interrupt(NetBackend::kReceive);
   check_fault(NetBackend::kReceive);
   return more;
 }
@@ -240,7 +251,8 @@ bool NicPort::pump_relay_to_guest(Budget& budget) {
     budget.take(relay_frame_.size());
     more = to_guest(ring, relay_frame_, relay_waiting_);
   }
-  if (ring.flush()) interrupt(NetBackend::kReceive);
+  ring.publish();
+  plan_interrupt(NetBackend::kReceive);
   check_fault(NetBackend::kReceive);
   return more;
 }
@@ -282,7 +294,7 @@ bool NicPort::to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting) {
       waiting = false;
       return true;
     case NetReceiver::Outcome::kNoBuffers:
-      if (ring.flush()) interrupt(NetBackend::kReceive);
+      ring.publish();
       if (ring.enable_kick()) return true;
       ++counters_.out_of_buffers;
       receive_ready_ = false;
@@ -294,8 +306,35 @@ bool NicPort::to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting) {
   return false;
 }
 
+// --- interrupts ---
+
+std::optional<Instant> NicPort::next_deadline() const {
+  const auto& [receive, transmit] = interrupt_due_;
+  return receive && transmit ? std::min(receive, transmit) : (receive ? receive : transmit);
+}
+
+void NicPort::plan_interrupt(uint32_t ring) {
+  if (interrupt_due_[ring]) return;
+  interrupt_due_[ring] =
+      ring == NetBackend::kTransmit ? clock_now() + kTransmitInterruptDelay : interrupted_[ring] + kReceiveInterruptGap;
+}
+
+void NicPort::settle_due_interrupts() {
+  const auto deadline = next_deadline();
+  if (!deadline) return;
+  const Instant now = clock_now();
+  for (uint32_t ring = 0; ring < NetBackend::kRings; ++ring)
+    if (interrupt_due_[ring] && *interrupt_due_[ring] <= now) settle_interrupt(ring);
+}
+
+void NicPort::settle_interrupt(uint32_t ring) {
+  interrupt_due_[ring].reset();
+  if (backend_.ring(ring).wants_interrupt()) interrupt(ring);
+}
+
 void NicPort::interrupt(uint32_t ring) {
   if (!ring_fds_[ring].call) return;
+  interrupted_[ring] = clock_now();
   ++counters_.interrupts;
   ring_fds_[ring].call->signal();
 }

@@ -93,6 +93,8 @@ class NicPort {
   void on_event(uint64_t tag, uint32_t events);
   // Moves frames, up to a budget.  True if there is more to do at once.
   bool service();
+  // When service() is to be called again even if no event comes.
+  std::optional<Instant> next_deadline() const;
   // Throws away what waits in the tap, if the guest has not run here yet.
   void discard_stale();
   void send_announcement();
@@ -150,6 +152,9 @@ class NicPort {
   bool pump_uplink(Budget& budget);
   bool from_uplink();
   bool to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting);
+  void plan_interrupt(uint32_t ring);
+  void settle_interrupt(uint32_t ring);
+  void settle_due_interrupts();
   void interrupt(uint32_t ring);
   void check_fault(uint32_t ring);
   bool gate_full() const;
@@ -188,13 +193,16 @@ class NicPort {
   NetReceiver receiver_;
   bool transmit_ready_ = false;  // the transmit ring may have frames
   bool receive_ready_ = false;   // the receive ring may have buffers
+  // By ring: when the guest is to be interrupted, if it then still wants to be; and when it last was.
+  std::array<std::optional<Instant>, NetBackend::kRings> interrupt_due_;
+  std::array<Instant, NetBackend::kRings> interrupted_{};
   bool tap_readable_ = false;
   bool tap_writable_ = true;
   bool tap_armed_ = true;
-  EthernetFrame uplink_frame_;            // buffer for one frame from the tap
-  bool uplink_waiting_ = false;           // it holds a frame not yet delivered
-  bool uplink_judged_ = false;            // and no relay wants it
-  EthernetFrame relay_frame_;             // the same for a frame that a relay has made
+  EthernetFrame uplink_frame_;   // buffer for one frame from the tap
+  bool uplink_waiting_ = false;  // it holds a frame not yet delivered
+  bool uplink_judged_ = false;   // and no relay wants it
+  EthernetFrame relay_frame_;    // the same for a frame that a relay has made
   bool relay_waiting_ = false;
   std::optional<EthernetFrame> stalled_;  // released, but the tap would not take it yet
   NicCounters counters_;

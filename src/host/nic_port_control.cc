@@ -113,6 +113,9 @@ Result<std::vector<FileIdentity>> NicPort::identify_files() const {
 Status NicPort::on_message() {
   US_ASSIGN(const VhostUserMessage message, decode_vhost_user(*header_, payload_));
   US_ASSIGN(const std::vector<FileIdentity> files, identify_files());
+  // The interrupt must be under way before the ring stops, or the state that QEMU saves then lacks it.
+  if (message.request == VhostUserRequest::kGetVringBase)
+    for (uint32_t ring = 0; ring < NetBackend::kRings; ++ring) settle_interrupt(ring);
   US_ASSIGN(const NetBackend::Answer answer, backend_.handle(message, files));
   return apply(message, answer);
 }

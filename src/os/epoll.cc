@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
+#include <ctime>
 
 namespace us {
 namespace {
@@ -34,10 +34,11 @@ Status Epoll::modify(int fd, uint32_t events, uint64_t tag) const {
 void Epoll::remove(int fd) const { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 std::span<epoll_event> Epoll::wait(std::span<epoll_event> into, Duration timeout) const {
-  int timeout_ms = -1;
-  if (timeout != Duration::infinite())
-    timeout_ms = static_cast<int>(std::clamp<int64_t>((timeout.to_nanos() + 999'999) / 1'000'000, 0, INT_MAX));
-  const int n = ::epoll_wait(fd_.get(), into.data(), static_cast<int>(into.size()), timeout_ms);
+  const int64_t nanos = std::max<int64_t>(0, timeout.to_nanos());
+  const timespec limit{nanos / 1'000'000'000, nanos % 1'000'000'000};
+  const timespec* forever = nullptr;
+  const int n = ::epoll_pwait2(fd_.get(), into.data(), static_cast<int>(into.size()),
+                               timeout == Duration::infinite() ? forever : &limit, nullptr);
   return into.first(n > 0 ? static_cast<size_t>(n) : 0);
 }
 

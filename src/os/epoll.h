@@ -24,7 +24,7 @@ class Epoll {
   Status modify(int fd, uint32_t events, uint64_t tag) const;
   void remove(int fd) const;
 
-  // Waits for events, not past `timeout` (Duration::infinite(): for ever; rounded up to milliseconds).
+  // Waits for events, not past `timeout` (Duration::infinite(): for ever).
   // Returns the part of `into` that was filled; empty after the timeout or a signal.
   std::span<epoll_event> wait(std::span<epoll_event> into, Duration timeout) const;
 

@@ -103,7 +103,9 @@ class FakeDriver {
     __atomic_store_n(reinterpret_cast<uint16_t*>(ram_->at(avail_at() + 2)), avail_ = index, __ATOMIC_RELEASE);
   }
   void set_avail_flags(uint16_t flags) { store_le(ram_->at(avail_at()), flags); }
-  void set_used_event(uint16_t event) { store_le(ram_->at(avail_at() + 4 + 2 * size_), event); }
+  void set_used_event(uint16_t event) {
+    __atomic_store_n(reinterpret_cast<uint16_t*>(ram_->at(avail_at() + 4 + 2 * size_)), event, __ATOMIC_RELEASE);
+  }
   void set_used_index(uint16_t index) { store_le(ram_->at(used_at() + 2), used_ = index); }
   uint16_t avail_index() const { return avail_; }
   uint16_t collected() const { return used_; }  // used index up to which collect() has gone
