@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "core/tcp/checksum.h"
 #include "core/tcp/frame.h"
+#include "core/tcp/packet_too_big.h"
 #include "core/tcp/segment_builder.h"
 
 namespace {
@@ -80,6 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (options & 4) frame.resize(frame.size() + 2000);
   // A copy of exactly the head, so that the sanitizer sees a read past it.
   const Bytes copy(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(head));
+  parse_packet_too_big(copy);
   FrameView view;
   if (parse_frame(copy, static_cast<uint32_t>(frame.size()), vnet, view) != FrameStatus::kTcp) return 0;
   US_CHECK(view.payload_offset <= copy.size());

@@ -55,18 +55,11 @@ class Parser {
   uint32_t u32(size_t at) const { return load_be<uint32_t>(head_.data() + at); }
 
   FrameStatus ethernet() {
-    size_t at = kMacBytes;
-    if (!has(at, 2)) return FrameStatus::kTruncated;
-    while (is_vlan(u16(at))) {
-      if (out_.vlan_tags == kVlanTagsMax) return FrameStatus::kTooManyVlanTags;
-      ++out_.vlan_tags;
-      at += 4;
-      if (!has(at, 2)) return FrameStatus::kTruncated;
-    }
-    out_.ip_offset = static_cast<uint16_t>(at + 2);
-    if (u16(at) == kTypeIpv4) return FrameStatus::kTcp;
-    out_.ip_version = IpVersion::kV6;
-    return u16(at) == kTypeIpv6 ? FrameStatus::kTcp : FrameStatus::kNotIp;
+    const IpPlace ip = find_ip(head_);
+    out_.ip_offset = ip.offset;
+    out_.vlan_tags = ip.vlan_tags;
+    out_.ip_version = ip.version;
+    return ip.status;
   }
 
   // RFC 791 section 3.1.
@@ -196,6 +189,20 @@ std::string_view to_string(FrameStatus status) {
       return "bad offload request";
   }
   return "?";
+}
+
+IpPlace find_ip(ByteSpan head) {
+  IpPlace out;
+  size_t at = kMacBytes;
+  const auto has_type = [&] { return at + 2 <= head.size(); };
+  const auto type = [&] { return load_be<uint16_t>(head.data() + at); };
+  for (; has_type() && is_vlan(type()); at += 4)
+    if (++out.vlan_tags > kVlanTagsMax) return IpPlace{FrameStatus::kTooManyVlanTags, 0, 0, IpVersion::kV4};
+  if (!has_type()) return {};
+  out.offset = static_cast<uint16_t>(at + 2);
+  out.version = type() == kTypeIpv6 ? IpVersion::kV6 : IpVersion::kV4;
+  out.status = type() == kTypeIpv4 || type() == kTypeIpv6 ? FrameStatus::kTcp : FrameStatus::kNotIp;
+  return out;
 }
 
 FrameStatus parse_frame(ByteSpan head, uint32_t frame_length, const VnetHeader& vnet, FrameView& out) {

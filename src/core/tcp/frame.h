@@ -15,10 +15,10 @@
 #include <string_view>
 
 #include "base/bytes.h"
+#include "core/net/vnet_header.h"
 #include "core/tcp/ip_address.h"
 #include "core/tcp/relay_buffer.h"
 #include "core/tcp/segment.h"
-#include "core/net/vnet_header.h"
 
 namespace us {
 
@@ -72,6 +72,15 @@ struct FrameView {
   Endpoint source() const;
   Endpoint destination() const;
 };
+
+// Where the IP packet of a frame begins: kTcp when there is one, with whatever in it.
+struct IpPlace {
+  FrameStatus status = FrameStatus::kTruncated;
+  uint16_t offset = 0;
+  uint8_t vlan_tags = 0;
+  IpVersion version = IpVersion::kV4;
+};
+IpPlace find_ip(ByteSpan head);
 
 // Reads the frame's headers into `out`, which is complete only when the result is kTcp.  `head` is the beginning
 // of the frame (all of it, or at least kHeadBytes), without the virtio-net header.
