@@ -182,4 +182,22 @@ class ReceiverScript : public ScriptSubject {
   Received received_{ReceiveVerdict::kAccepted};
 };
 
+inline ReceiverScript::Given given(const ReceiverConfig& config) {
+  ReceiverScript::Given out;
+  out.config = config;
+  return out;
+}
+
+// Runs the script as it is, and again with a snapshot and restore after every step.
+inline std::string run_receiver_script(std::string_view script, ReceiverScript::Given setup = {}) {
+  for (const bool restores : {false, true}) {
+    setup.restores = restores;
+    ReceiverScript subject(setup);
+    std::string failure = run_script(subject, script);
+    if (failure.empty()) failure = subject.stream_error();
+    if (!failure.empty()) return (restores ? "with restores: " : "") + failure;
+  }
+  return "";
+}
+
 }  // namespace us
