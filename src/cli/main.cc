@@ -22,8 +22,10 @@ int run_node(const us::NodeOptions& options, us::Node::First first) {
   return (*node)->run(first);
 }
 
-int send_command(const std::string& runtime_directory, const std::string& name, const char* command) {
-  const auto answer = us::control_request(us::control_path(runtime_directory, name), {{"command", command}});
+int send_command(const std::string& runtime_directory, const std::string& name, const char* command,
+                 const std::string& assignment = {}) {
+  const auto answer = us::control_request(us::control_path(runtime_directory, name),
+                                          {{"command", command}, {"assignment", assignment}});
   if (!answer) {
     std::cerr << "understudy: " << answer.error().message << "\n";
     return 1;
@@ -76,6 +78,14 @@ int main(int argc, char** argv) {
   status->add_option("NAME", status_options.name, "only this VM");
   status->add_flag("--json", status_options.json, "one JSON object a VM");
   status->add_flag("--watch", status_options.watch, "again every second, until interrupted");
+  us::StatusOptions flows_options;
+  auto* flows = app.add_subcommand("flows", "show the TCP connections that are relayed");
+  flows->add_option("NAME", flows_options.name, "the VM")->required();
+  flows->add_flag("--json", flows_options.json, "a JSON list");
+  std::string assignment;
+  auto* set = app.add_subcommand("set", "change a setting of a running VM, as in: set db tcp.mode=accelerated");
+  set->add_option("NAME", name, "the VM")->required();
+  set->add_option("KEY=VALUE", assignment, "see docs/vm-file.md, [epoch] and [tcp]")->required();
   auto* switchover = app.add_subcommand("switchover", "hand the VM over to its standby; nothing is lost");
   switchover->add_option("NAME", name, "the VM")->required();
   auto* stop = app.add_subcommand("stop", "end the VM (on the primary), or stop protecting it (on the standby)");
@@ -95,6 +105,9 @@ int main(int argc, char** argv) {
   if (*run) return run_node(node, us::Node::First::kPrimary);
   if (*standby) return run_node(node, us::Node::First::kStandby);
   if (*status) return us::show_status(status_options);
+  flows_options.runtime_directory = runtime_directory;
+  if (*flows) return us::show_flows(flows_options);
+  if (*set) return send_command(runtime_directory, name, "set", assignment);
   if (*switchover) return send_command(runtime_directory, name, "switchover");
   if (*stop) return send_command(runtime_directory, name, "stop");
   return 2;

@@ -25,8 +25,10 @@ void line(std::string& out, std::string_view label, const std::string& text) {
 }
 
 void describe_primary(std::string& out, const Json& s) {
-  line(out, "epoch", fmt::format("{} cut, {} committed; {} ms long", s.value("epoch", 0), s.value("committed_epoch", 0),
-                                 s.value("epoch_length_ms", 0.0)));
+  line(out, "epoch", fmt::format("{} cut ({} early), {} committed; {} ms long, {}", s.value("epoch", 0),
+                                 s.value("early_cuts", 0), s.value("committed_epoch", 0), s.value("epoch_length_ms", 0.0),
+                                 s.value("epoch_policy", std::string())));
+  line(out, "tcp", s.value("tcp_mode", std::string()));
   line(out, "pause", quantiles(s["pause_ms"]));
   for (const char* part : {"stop", "scan", "copy", "save", "cont"})
     line(out, fmt::format("  {}", part), quantiles(s["pause_parts_ms"][part]));
@@ -91,6 +93,28 @@ int show_once(const StatusOptions& options) {
 }
 
 }  // namespace
+
+int show_flows(const StatusOptions& options) {
+  const auto flows = control_request(control_path(options.runtime_directory, options.name), {{"command", "flows"}});
+  if (!flows) {
+    std::fprintf(stderr, "understudy: %s\n", flows.error().message.c_str());
+    return 1;
+  }
+  if (options.json) {
+    std::puts(flows->dump().c_str());
+    return 0;
+  }
+  std::string text = fmt::format("{:<26}{:<26}{:<8}{:>12}{:>12}{:>9}{:>10}{:>12}{:>12}{:>9}\n", "GUEST", "PEER", "STATE",
+                                 "TO PEER", "TO GUEST", "RTT ms", "CWND", "UNCOMMITTED", "UNDURABLE", "RETRANS");
+  for (const Json& f : *flows)
+    text += fmt::format("{:<26}{:<26}{:<8}{:>12}{:>12}{:>9.2f}{:>10}{:>12}{:>12}{:>9}\n", f.value("guest", std::string()),
+                        f.value("peer", std::string()), f.value("state", std::string()), f.value("egress_bytes", 0ull),
+                        f.value("ingress_bytes", 0ull), f.value("rtt_ms", 0.0), f.value("cwnd", 0ull),
+                        f.value("uncommitted_bytes", 0ull), f.value("undurable_bytes", 0ull),
+                        f.value("retransmitted_bytes", 0ull));
+  std::fputs(text.c_str(), stdout);
+  return 0;
+}
 
 int show_status(const StatusOptions& options) {
   for (;;) {

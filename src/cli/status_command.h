@@ -15,4 +15,7 @@ struct StatusOptions {
 // The exit status: 0, or 1 when a node did not answer or there is none.
 int show_status(const StatusOptions& options);
 
+// `understudy flows NAME`: a row for each relayed connection.
+int show_flows(const StatusOptions& options);
+
 }  // namespace us

@@ -27,12 +27,13 @@ constexpr std::array<std::string_view, 1> kArbiterTypes = {"directory"};
 constexpr size_t kNameMax = 32;
 constexpr int64_t kVmFileBytesMax = 1 << 20;
 
-constexpr std::array<std::string_view, 10> kKeysInTables = {"replication.hosts",
+constexpr std::array<std::string_view, 11> kKeysInTables = {"replication.hosts",
                                                             "replication.heartbeat",
                                                             "replication.detection",
                                                             "replication.compression",
                                                             "replication.rejoin",
                                                             "epoch.length",
+                                                            "tcp.mode",
                                                             "arbiter.primary_delay",
                                                             "limits.gate",
                                                             "nic.bridge",
@@ -58,6 +59,7 @@ class Parser {
     read_disks(top);
     read_nics(top);
     read_epoch(top);
+    read_tcp(top);
     read_replication(top);
     read_arbiter(top);
     read_limits(top);
@@ -75,6 +77,7 @@ class Parser {
   void read_nic(const Node& node, size_t index);
   void check_nics_differ(const std::span<const Node> nodes);
   void read_epoch(FieldReader& top);
+  void read_tcp(FieldReader& top);
   void read_replication(FieldReader& top);
   void read_hosts(FieldReader& table);
   void read_arbiter(FieldReader& top);
@@ -212,7 +215,28 @@ void Parser::check_nics_differ(const std::span<const Node> nodes) {
 
 void Parser::read_epoch(FieldReader& top) {
   FieldReader table = open(top, "epoch");
-  out_.epoch_length = table.duration("length", {kEpochMin, kEpochMax}).value_or(out_.epoch_length);
+  RuntimeSettings& out = out_.runtime;
+  constexpr std::array<std::string_view, 2> kPolicies = {"fixed", "adaptive"};
+  out.epoch_length = table.duration("length", {kEpochMin, kEpochMax}).value_or(out.epoch_length);
+  if (const auto policy = table.one_of("policy", kPolicies))
+    out.epoch_kind = *policy == 0 ? EpochKind::kFixed : EpochKind::kAdaptive;
+  out.latency_target = table.duration("latency_target", {kEpochMin, kEpochMax}).value_or(out.latency_target);
+  if (const auto percent = table.integer("pause_budget", {1, 90})) out.pause_budget_percent = static_cast<int>(*percent);
+  table.finish();
+}
+
+void Parser::read_tcp(FieldReader& top) {
+  FieldReader table = open(top, "tcp");
+  TcpSettings& out = out_.runtime.tcp;
+  const std::vector<std::string_view>& modes = tcp_mode_names();
+  if (const auto mode = table.one_of("mode", modes)) apply_tcp_mode(modes[*mode], out);
+  const auto read_switch = [&](std::string_view key, bool& value) { value = table.boolean(key).value_or(value); };
+  read_switch("relay", out.relay);
+  read_switch("ack_guest", out.ack_guest);
+  read_switch("ack_peer", out.ack_peer);
+  read_switch("recovery", out.recovery);
+  read_switch("offload", out.offload);
+  read_switch("cut_on_output", out.cut_on_output);
   table.finish();
 }
 

@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "config/document.h"
 #include "config/replica_address.h"
+#include "config/runtime_settings.h"
 #include "config/units.h"
 
 namespace us {
@@ -103,10 +104,10 @@ struct VmConfig {
   std::vector<DiskConfig> disks;
   std::vector<NicConfig> nics;
 
-  Duration epoch_length = Duration::millis(25);
+  RuntimeSettings runtime;  // [epoch] and [tcp]
   ReplicationConfig replication;
   ArbiterConfig arbiter;
-  uint64_t gate_bytes_max = 64 * config::kMiB;  // held output per VM; beyond it the guest's packets are dropped
+  uint64_t gate_bytes_max = 64 * config::kMiB;  // held output per VM; beyond it they wait in the guest's ring
 };
 
 Result<VmConfig> parse_vm_config(std::string_view text, std::string_view file_name);

@@ -39,7 +39,7 @@ TEST(VmConfig, FillsInEveryDefault) {
   EXPECT_EQ(config->kernel->written, "vmlinuz");
   EXPECT_EQ(config->qemu_binary, "qemu-system-x86_64");
   EXPECT_TRUE(config->nics.empty());
-  EXPECT_EQ(config->epoch_length, Duration::millis(25));
+  EXPECT_EQ(config->runtime.epoch_length, Duration::millis(25));
   EXPECT_EQ(config->replication.hosts.at(1).text(), "10.0.0.2:7400");
   EXPECT_EQ(config->replication.heartbeat, Duration::millis(20));
   EXPECT_EQ(config->replication.detection, Duration::millis(100));
@@ -108,7 +108,7 @@ gate = "1G"
   EXPECT_EQ(mac_text(config->nics.at(0).mac), "52:54:00:ab:cd:01");
   EXPECT_EQ(config->nics.at(1).bridge, "");
   EXPECT_EQ(config->nics.at(1).tap, "us-db-1-1");
-  EXPECT_EQ(config->epoch_length, Duration::millis(10));
+  EXPECT_EQ(config->runtime.epoch_length, Duration::millis(10));
   EXPECT_EQ(config->replication.hosts.at(0).ip, "fd00::1");
   EXPECT_EQ(config->replication.compression, Compression::kNone);
   EXPECT_TRUE(config->replication.rejoin);

@@ -54,7 +54,7 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   parts_.scan = scanned - stopped;
   US_TRY(copy_pages(out));
   out.nic_addresses = vm_.net().snapshot_addresses();
-  out.relays = vm_.net().relays().cut(epoch, clock_now());
+  out.relays = vm_.net().relays().cut(epoch);
   const Instant copied = clock_now();
   parts_.copy = copied - scanned;
   US_TRY(vm_.qmp().receive(kQemuTimeout));

@@ -14,6 +14,7 @@
 namespace us {
 
 enum class CommandKind {
+  kSet,  // change settings; `argument` is "key=value"
   kSwitchover,
   kStop,   // end the VM (primary) or the standby
   kLeave,  // this process is to end: hand over if protected, else as kStop
@@ -21,6 +22,7 @@ enum class CommandKind {
 
 struct Command {
   CommandKind kind;
+  std::string argument;
   // Answered exactly once; a command that is dropped unanswered is answered by the queue's owner as refused.
   std::shared_ptr<std::promise<Result<std::string>>> answer;
 };
@@ -30,8 +32,8 @@ class CommandQueue {
   explicit CommandQueue(EventFd wake) : wake_(std::move(wake)) {}
 
   // Any thread.
-  std::future<Result<std::string>> post(CommandKind kind) {
-    Command command{kind, std::make_shared<std::promise<Result<std::string>>>()};
+  std::future<Result<std::string>> post(CommandKind kind, std::string argument = {}) {
+    Command command{kind, std::move(argument), std::make_shared<std::promise<Result<std::string>>>()};
     std::future<Result<std::string>> answer = command.answer->get_future();
     {
       const std::lock_guard lock(mutex_);

@@ -68,7 +68,7 @@ Hello make_hello(const NodeContext& context, const VmIdentity& identity, Generat
   hello.definition = canonical_text(context.config);
   hello.definition_hash = definition_hash(hello.definition);
   hello.ram_bytes = context.config.memory_bytes;
-  hello.epoch_length = context.config.epoch_length;
+  hello.epoch_length = context.config.runtime.epoch_length;
   hello.heartbeat_interval = context.config.replication.heartbeat;
   hello.detection_time = context.config.replication.detection;
   hello.heartbeat_port = port_of(context.self);

@@ -34,7 +34,7 @@ std::string DirectoryArbiter::file_of(Generation generation) const {
 
 ClaimAnswer DirectoryArbiter::claim(Generation generation) {
   const Result<Standing> before = standing();
-  if (!before) return {generation, ClaimResult::kUnavailable, "", before.error().message};
+  if (!before) return {generation, ClaimResult::kUnavailable, "", before.error().message, true};
   if (before->ended) return {generation, ClaimResult::kTaken, "nobody: its user has ended the VM", ""};
   return link_claim(generation);
 }
@@ -42,14 +42,17 @@ ClaimAnswer DirectoryArbiter::claim(Generation generation) {
 ClaimAnswer DirectoryArbiter::claim_start(Generation generation) { return link_claim(generation); }
 
 ClaimAnswer DirectoryArbiter::link_claim(Generation generation) {
+  // Until link() is called it is certain that nothing was recorded; after it, only what the file says is.
+  bool linking = false;
   const auto unavailable = [&](const Error& error) {
-    return ClaimAnswer{generation, ClaimResult::kUnavailable, "", error.message};
+    return ClaimAnswer{generation, ClaimResult::kUnavailable, "", error.message, !linking};
   };
   const Result<Standing> before = standing();
   if (!before) return unavailable(before.error());
   if (before->generation > generation) return {generation, ClaimResult::kTaken, before->holder, ""};
   const Result<std::string> temporary = write_temporary(node_);
   if (!temporary) return unavailable(temporary.error());
+  linking = true;
   const int linked = ::link(temporary->c_str(), file_of(generation).c_str());
   const int link_error = errno;
   ::unlink(temporary->c_str());

@@ -20,6 +20,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr std::chrono::seconds kCommandLimit{30};
 constexpr int kExitFailed = 1;
 constexpr int kExitFenced = 3;
 
@@ -214,7 +215,7 @@ void Node::stay_fenced(const std::string& reason) {
     pollfd waiting{commands_.fd(), POLLIN, 0};
     ::poll(&waiting, 1, -1);
     for (Command& command : commands_.take()) {
-      if (command.kind != CommandKind::kSwitchover) {
+      if (command.kind == CommandKind::kStop || command.kind == CommandKind::kLeave) {
         command.answer->set_value("the fenced node ends");
         return;
       }
@@ -231,18 +232,27 @@ Json Node::status() const {
   return {{"name", context_.config.name}, {"role", "starting"}, {"state", "starting"}, {"node", context_.node}};
 }
 
+Result<Json> Node::ask(CommandKind kind, std::string argument) {
+  auto answer = commands_.post(kind, std::move(argument));
+  if (answer.wait_for(kCommandLimit) != std::future_status::ready)
+    return fail(ErrorKind::kTimeout, "the node did not finish this in time; see its status");
+  const Result<std::string> text = answer.get();
+  if (!text) return tl::unexpected<Error>(text.error());
+  return Json(*text);
+}
+
 Result<Json> Node::on_request(const Json& request) {
   const Json command = request.value("command", Json());
   if (command == "status") return status();
-  if (command == "switchover" || command == "stop") {
-    auto answer = commands_.post(command == "stop" ? CommandKind::kStop : CommandKind::kSwitchover);
-    if (answer.wait_for(std::chrono::seconds(30)) != std::future_status::ready)
-      return fail(ErrorKind::kTimeout, "the node did not finish this in 30 s; see its status");
-    const Result<std::string> text = answer.get();
-    if (!text) return tl::unexpected<Error>(text.error());
-    return Json(*text);
+  if (command == "flows") {
+    const std::lock_guard lock(role_mutex_);
+    if (primary_ == nullptr) return fail(ErrorKind::kRefused, "this host is not the primary; ask the other one");
+    return primary_->flows();
   }
-  return fail(ErrorKind::kInput, "unknown command; there are status, switchover and stop");
+  if (command == "set") return ask(CommandKind::kSet, request.value("assignment", std::string()));
+  if (command == "switchover") return ask(CommandKind::kSwitchover, {});
+  if (command == "stop") return ask(CommandKind::kStop, {});
+  return fail(ErrorKind::kInput, "unknown command; there are status, flows, set, switchover and stop");
 }
 
 void Node::watch_signals() {

@@ -46,6 +46,8 @@ class Node {
   void stay_fenced(const std::string& reason);
   Result<nlohmann::json> on_request(const nlohmann::json& request);
   nlohmann::json status() const;
+  // Hands a command to the main thread and waits for its answer.
+  Result<nlohmann::json> ask(CommandKind kind, std::string argument);
   void watch_signals();
 
   NodeContext context_;

@@ -59,7 +59,8 @@ Primary::Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<Takeo
       takeovers_(takeovers),
       commands_(commands),
       wake_(std::move(wake)),
-      capture_(*vm_) {}
+      capture_(*vm_),
+      policy_(EpochPolicyConfig{}) {}
 
 Primary::~Primary() {
   close_link();
@@ -67,6 +68,7 @@ Primary::~Primary() {
 }
 
 RoleOutcome Primary::run() {
+  apply_settings();
   vm_->net().set_epoch(next_epoch_);
   if (const Status resumed = vm_->resume(); !resumed) return on_qemu_failure(resumed.error());
   guest_stopped_ = false;
@@ -100,7 +102,7 @@ std::optional<RoleOutcome> Primary::step(PrimaryState state, Instant now) {
       return sync_step();
     case PrimaryState::kProtected:
       answer_switchover(fail(ErrorKind::kRefused, "the hand-over was given up; the VM goes on here, protected"));
-      if (now < next_cut_) return std::nullopt;
+      if (now < next_cut()) return std::nullopt;
       return cut(false);
     case PrimaryState::kHandingOver:
     case PrimaryState::kResigned:
@@ -121,7 +123,7 @@ std::optional<RoleOutcome> Primary::step(PrimaryState state, Instant now) {
 void Primary::wait_for_something(PrimaryState state, Instant now) {
   Instant until = now + kIdleWait;
   if (state == PrimaryState::kProtected && coordinator_->with_core([](PrimaryCore& core) { return core.may_cut(); }))
-    until = std::min(until, next_cut_);
+    until = std::min(until, next_cut());
   if (state == PrimaryState::kSolo) until = std::min(until, next_dial_);
   // Without an eventfd for it: the gate empties on its own thread.
   if (state == PrimaryState::kHandingOver) until = std::min(until, now + Duration::millis(1));
@@ -241,11 +243,42 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
     guest_stopped_ = false;
   }
   stats_.on_epoch(capture_.parts(), epoch->pages, epoch->device_state.size(), began - resumed_at_);
-  resumed_at_ = clock_now();
-  next_cut_ = resumed_at_ + context_.config.epoch_length;
+  {
+    const std::lock_guard lock(settings_mutex_);
+    policy_.on_cut(began);
+    resumed_at_ = clock_now();
+    policy_.on_resumed(resumed_at_, capture_.parts().total);
+  }
   if (still_linked) sender_->send_epoch(std::move(epoch));
   else return_spare(std::move(epoch));
   return std::nullopt;
+}
+
+Instant Primary::next_cut() const { return policy_.next_cut(vm_->net().relays().waiting()); }
+
+void Primary::apply_settings() {
+  const RuntimeSettings& settings = context_.config.runtime;
+  EpochPolicyConfig epochs;
+  epochs.kind = settings.epoch_kind == EpochKind::kFixed ? EpochPolicyConfig::Kind::kFixed
+                                                         : EpochPolicyConfig::Kind::kAdaptive;
+  epochs.length = settings.epoch_length;
+  epochs.latency_target = settings.latency_target;
+  epochs.pause_budget = settings.pause_budget_percent / 100.0;
+  epochs.cut_on_output = settings.tcp.cut_on_output;
+  policy_.set_config(epochs);
+  RelayHub& relays = vm_->net().relays();
+  relays.set_options({settings.tcp.ack_guest, settings.tcp.ack_peer, settings.tcp.recovery, settings.tcp.offload});
+  relays.set_enabled(settings.tcp.relay);
+  relays.set_output_wake(settings.tcp.cut_on_output ? [this] { wake_.signal(); } : std::function<void()>{});
+  vm_->net().wake();
+}
+
+Result<std::string> Primary::change_setting(const std::string& assignment) {
+  const std::lock_guard lock(settings_mutex_);
+  US_TRY(apply_setting(assignment, context_.config.runtime));
+  apply_settings();
+  spdlog::info("setting changed: {}", assignment);
+  return assignment;
 }
 
 std::unique_ptr<CapturedEpoch> Primary::take_spare() {
@@ -290,6 +323,10 @@ void Primary::answer_switchover(Result<std::string> answer) {
 
 std::optional<RoleOutcome> Primary::handle_commands() {
   for (Command& command : commands_.take()) {
+    if (command.kind == CommandKind::kSet) {
+      command.answer->set_value(change_setting(command.argument));
+      continue;
+    }
     if (command.kind == CommandKind::kStop) {
       command.answer->set_value("the VM is ended");
       return end_guest(GuestEnd::kQuit, "ended by its operator");

@@ -15,6 +15,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/epoch/epoch_policy.h"
 #include "host/capture.h"
 #include "host/command_queue.h"
 #include "host/dial.h"
@@ -42,6 +43,7 @@ class Primary {
 
   // Any thread.
   nlohmann::json status() const;
+  nlohmann::json flows() const { return vm_->net().relays().flows(); }
 
  private:
   Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<TakeoverRecord>& takeovers, CommandQueue& commands,
@@ -66,6 +68,10 @@ class Primary {
   void return_spare(std::unique_ptr<CapturedEpoch> epoch);
   void answer_switchover(Result<std::string> answer);
   void log_state(PrimaryState state);
+  // Makes data path and epochs follow context_.config.runtime.
+  void apply_settings();
+  Instant next_cut() const;
+  Result<std::string> change_setting(const std::string& assignment);
 
   NodeContext& context_;
   std::unique_ptr<Vm> vm_;
@@ -82,7 +88,7 @@ class Primary {
   std::string last_dial_error_;
 
   Epoch next_epoch_{1};
-  Instant next_cut_;
+  EpochPolicy policy_;
   Instant resumed_at_;
   bool guest_stopped_ = true;
 
@@ -100,6 +106,7 @@ class Primary {
   std::string guest_end_text_;
   std::atomic<uint64_t> guest_resets_{0};
   std::optional<Command> switchover_;
+  mutable std::mutex settings_mutex_;  // for status(): context_.config.runtime and policy_
   mutable std::mutex peer_mutex_;  // for status(): peer_node_ and sender_
   std::string peer_node_;
 };

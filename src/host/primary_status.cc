@@ -40,11 +40,19 @@ Json Primary::status() const {
               {"machine", vm_->identity().machine},
               {"qemu_pid", vm_->process().pid()},
               {"dirty_tracker", vm_->tracker().name()},
-              {"epoch_length_ms", context_.config.epoch_length.to_millis_f()},
               {"epoch", view.last_cut.value()},
               {"committed_epoch", view.committed.value()},
               {"epochs", stats.epochs},
               {"guest_resets", guest_resets_.load()}};
+  {
+    const std::lock_guard lock(settings_mutex_);
+    const RuntimeSettings& settings = context_.config.runtime;
+    out["epoch_length_ms"] = policy_.length().to_millis_f();
+    out["epoch_policy"] = settings.epoch_kind == EpochKind::kFixed ? "fixed" : "adaptive";
+    out["early_cuts"] = policy_.early_cuts();
+    out["tcp_mode"] = tcp_mode_name(settings.tcp);
+  }
+  out["relays"] = vm_->net().relays().counters();
   out["pause_ms"] = histogram_json(stats.pause);
   out["pause_parts_ms"] = pause_json(stats);
   out["run_ms"] = histogram_json(stats.run);

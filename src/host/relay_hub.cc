@@ -42,13 +42,23 @@ RelayHub::RelayHub(size_t nics, uint64_t hash_secret) {
     relays_.push_back(std::make_unique<Relay>(static_cast<uint8_t>(nic), RelayLimits{}, hash_secret, log_));
 }
 
+// Several threads read the clock before they get the lock; the cores are to see time that never goes back.
+Instant RelayHub::later_of(Instant read_at) {
+  latest_ = std::max(latest_, read_at);
+  return latest_;
+}
+
+Instant RelayHub::now_locked() { return later_of(clock_now()); }
+
 // ---- frames ----
 
-Relay::Disposition RelayHub::from_guest(size_t nic, const EthernetFrame& frame, Instant now) {
+Relay::Disposition RelayHub::from_guest(size_t nic, const EthernetFrame& frame, Instant read_at) {
   const std::lock_guard lock(mutex_);
+  const Instant now = later_of(read_at);
   const Relay::Disposition disposition = relays_[nic]->on_guest_frame(frame.header(), frame.ethernet(), now);
   // What is gated counts as well: it waits for the same cut.
   if (mode_ == GateMode::kProtected) {
+    if (!waiting_.any && output_wake_) output_wake_();
     waiting_.any = true;
     waiting_.last = now;
     waiting_.bytes += frame.size();
@@ -56,20 +66,23 @@ Relay::Disposition RelayHub::from_guest(size_t nic, const EthernetFrame& frame, 
   return disposition;
 }
 
-Relay::Disposition RelayHub::from_uplink(size_t nic, const EthernetFrame& frame, Instant now) {
+Relay::Disposition RelayHub::from_uplink(size_t nic, const EthernetFrame& frame, Instant read_at) {
   const std::lock_guard lock(mutex_);
+  const Instant now = later_of(read_at);
   return relays_[nic]->on_uplink_frame(frame.header(), frame.ethernet(), now);
 }
 
-std::optional<EthernetFrame> RelayHub::poll_to_uplink(size_t nic, Instant now) {
+std::optional<EthernetFrame> RelayHub::poll_to_uplink(size_t nic, Instant read_at) {
   const std::lock_guard lock(mutex_);
+  const Instant now = later_of(read_at);
   const std::optional<FlowFrame> frame = relays_[nic]->poll_to_uplink(now);
   if (!frame) return std::nullopt;
   return assemble(*frame);
 }
 
-std::optional<EthernetFrame> RelayHub::poll_to_guest(size_t nic, Instant now) {
+std::optional<EthernetFrame> RelayHub::poll_to_guest(size_t nic, Instant read_at) {
   const std::lock_guard lock(mutex_);
+  const Instant now = later_of(read_at);
   const std::optional<FlowFrame> frame = relays_[nic]->poll_to_guest(now);
   if (!frame) return std::nullopt;
   return assemble(*frame);
@@ -88,8 +101,9 @@ EthernetFrame RelayHub::assemble(const FlowFrame& frame) {
   return out;
 }
 
-Instant RelayHub::run_timers(Instant now) {
+Instant RelayHub::run_timers(Instant read_at) {
   const std::lock_guard lock(mutex_);
+  const Instant now = later_of(read_at);
   Instant next = Instant::far_future();
   for (const auto& relay : relays_) {
     relay->on_deadline(now);
@@ -118,7 +132,7 @@ void RelayHub::set_enabled(bool enabled) {
 void RelayHub::set_options(const RelayOptions& options) {
   const std::lock_guard lock(mutex_);
   options_ = options;
-  for (const auto& relay : relays_) relay->set_options(options, clock_now());
+  for (const auto& relay : relays_) relay->set_options(options, now_locked());
 }
 
 RelayOptions RelayHub::options() const {
@@ -131,12 +145,12 @@ void RelayHub::set_mode(GateMode mode) {
   const GateMode before = mode_;
   if (mode == before) return;
   mode_ = mode;
-  if (mode == GateMode::kSolo) end_session_locked(clock_now());
+  if (mode == GateMode::kSolo) end_session_locked(now_locked());
 }
 
 void RelayHub::end_session() {
   const std::lock_guard lock(mutex_);
-  end_session_locked(clock_now());
+  end_session_locked(now_locked());
 }
 
 void RelayHub::end_session_locked(Instant now) {
@@ -147,8 +161,9 @@ void RelayHub::end_session_locked(Instant now) {
 
 // ---- epochs and replication ----
 
-Bytes RelayHub::cut(Epoch epoch, Instant now) {
+Bytes RelayHub::cut(Epoch epoch) {
   const std::lock_guard lock(mutex_);
+  const Instant now = now_locked();
   waiting_ = {};
   if (!log_.enabled()) {
     for (const auto& relay : relays_) relay->set_solo(false, now);
@@ -168,13 +183,13 @@ Bytes RelayHub::cut(Epoch epoch, Instant now) {
 
 void RelayHub::commit(Epoch epoch) {
   const std::lock_guard lock(mutex_);
-  const Instant now = clock_now();
+  const Instant now = now_locked();
   for (const auto& relay : relays_) relay->on_commit(epoch, now);
 }
 
 Status RelayHub::on_log_ack(LogPosition position) {
   const std::lock_guard lock(mutex_);
-  const Instant now = clock_now();
+  const Instant now = now_locked();
   return log_.on_ack(position, [&](const DurableRecord& record) { settle(record, now); });
 }
 
@@ -196,9 +211,14 @@ void RelayHub::set_log_ready(std::function<void()> log_ready) {
   log_ready_ = std::move(log_ready);
 }
 
+void RelayHub::set_output_wake(std::function<void()> output_wake) {
+  const std::lock_guard lock(mutex_);
+  output_wake_ = std::move(output_wake);
+}
+
 void RelayHub::restore(const std::vector<RestoredFlow>& flows) {
   const std::lock_guard lock(mutex_);
-  for (const auto& relay : relays_) relay->restore(flows, clock_now());
+  for (const auto& relay : relays_) relay->restore(flows, now_locked());
 }
 
 EpochPolicy::Waiting RelayHub::waiting() const {

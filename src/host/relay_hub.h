@@ -48,13 +48,15 @@ class RelayHub {
   // Ends the session when protection turns into solo.
   void set_mode(GateMode mode);
   // The guest stands and `epoch` ends: the side state to replicate.  The first cut begins the session.
-  Bytes cut(Epoch epoch, Instant now);
+  Bytes cut(Epoch epoch);
   // The link was lost before the first cut was sent.
   void end_session();
   void commit(Epoch epoch);
   Status on_log_ack(LogPosition position);
   std::vector<Bytes> take_log_frames();
   void set_log_ready(std::function<void()> log_ready);
+  // Called when output begins to wait for a cut (cut-on-output); may be empty.
+  void set_output_wake(std::function<void()> output_wake);
   void restore(const std::vector<RestoredFlow>& flows);
   // What the guest has said on relayed connections since the latest cut.
   EpochPolicy::Waiting waiting() const;
@@ -63,6 +65,8 @@ class RelayHub {
   nlohmann::json counters() const;
 
  private:
+  Instant later_of(Instant read_at);
+  Instant now_locked();
   void settle(const DurableRecord& record, Instant now);
   void end_session_locked(Instant now);
   static EthernetFrame assemble(const FlowFrame& frame);
@@ -71,9 +75,11 @@ class RelayHub {
   RelayLog log_;
   std::vector<std::unique_ptr<Relay>> relays_;
   GateMode mode_ = GateMode::kHeld;
+  Instant latest_;
   RelayOptions options_;
   EpochPolicy::Waiting waiting_;
   std::function<void()> log_ready_;
+  std::function<void()> output_wake_;
 };
 
 }  // namespace us

@@ -83,7 +83,7 @@ RoleOutcome Standby::run() {
 
 std::optional<RoleOutcome> Standby::step() {
   for (Command& command : commands_.take()) {
-    if (command.kind != CommandKind::kSwitchover) {
+    if (command.kind == CommandKind::kStop || command.kind == CommandKind::kLeave) {
       send_to_primary(Bye{ByeReason::kStopping, "the standby was stopped by its operator"});
       command.answer->set_value("the standby ends");
       return RoleOutcome{RoleEnd::kStopped, "stopped by its operator"};
