@@ -152,7 +152,7 @@ Status Cluster::start(size_t host, const std::string& verb) {
 }
 
 Result<DaemonStatus> Cluster::status(size_t host) {
-  if (!daemons_[host]) return fail(ErrorKind::kSystem, fmt::format("nothing runs on host {}", kHostNames[host]));
+  if (!daemons_[host]) return fail(ErrorKind::kRefused, fmt::format("nothing runs on host {}", kHostNames[host]));
   return daemons_[host]->status(kVmName);
 }
 
@@ -187,6 +187,7 @@ Status Cluster::wait_until(const std::string& what, Duration limit, const std::f
     options_.on_wait();
     const auto answer = holds();
     if (answer && *answer) return {};
+    if (!answer && answer.error().kind == ErrorKind::kRefused) return tl::unexpected(answer.error());
     if (options_.interrupted != nullptr && *options_.interrupted) return fail(ErrorKind::kRefused, "interrupted");
     if (clock_now() >= deadline)
       return fail(ErrorKind::kTimeout, fmt::format("{} did not happen in {:.1f} s{}", what, limit.to_seconds(),
@@ -197,10 +198,8 @@ Status Cluster::wait_until(const std::string& what, Duration limit, const std::f
 
 Status Cluster::wait_guest(Duration limit) {
   return wait_until("the guest answering the client", limit, [this]() -> Result<bool> {
-    for (auto& daemon : daemons_)
-      if (daemon) {
-        if (const auto ended = daemon->poll_exit()) return fail(ErrorKind::kSystem, "the daemon " + *ended);
-      }
+    for (size_t host = 0; host < kHosts; ++host)
+      if (daemons_[host]) US_TRY(daemons_[host]->check_running());
     // Asked before it listens, the guest would be silent, and the client's kernel slow to ask again.
     if (!says_ready(serial_log(0)) && !says_ready(serial_log(1))) return false;
     US_ASSIGN(const std::string echoed, exchange_in_thread(lab_.client(), 7, "hello", Until::kSameLength));

@@ -57,6 +57,7 @@ class Cluster {
   Status start_primary(size_t host) { return start(host, "run"); }
   Status start_standby(size_t host) { return start(host, "standby"); }
   std::optional<HostDaemon>& daemon(size_t host) { return daemons_[host]; }
+  // Error of kind kRefused: the daemon is not there (any more).
   Result<DaemonStatus> status(size_t host);
 
   // The host dies: no link, no process.  Afterwards a fresh one stands in its place.
@@ -69,7 +70,8 @@ class Cluster {
   // Whether a QEMU runs on the host.
   bool has_qemu(size_t host) const;
 
-  // Waits.  The error of a wait that fails says what was awaited and the last state seen.
+  // Waits.  The error of a wait that fails says what was awaited and the last state seen.  An error of kind kRefused
+  // from `holds` ends the wait at once: it can no longer come true.
   Status wait_until(const std::string& what, Duration limit, const std::function<Result<bool>()>& holds);
   Status wait_guest(Duration limit);  // the guest answers the client
   Status wait_protected(size_t primary, Duration limit);

@@ -29,10 +29,15 @@ Result<std::string> HostDaemon::command(const std::string& verb, const std::vect
   return run_checked(ns_->wrap(argv));
 }
 
+Status HostDaemon::check_running() {
+  const auto ended = poll_exit();
+  if (!ended) return {};
+  return fail(ErrorKind::kRefused,
+              fmt::format("the daemon {}; its log ({}) ends with\n{}", *ended, files_.log, log_tail(files_.log, 8)));
+}
+
 Result<DaemonStatus> HostDaemon::status(const std::string& vm_name) {
-  if (const auto ended = poll_exit())
-    return fail(ErrorKind::kSystem,
-                fmt::format("the daemon {}; its log ({}) ends with\n{}", *ended, files_.log, log_tail(files_.log, 8)));
+  US_TRY(check_running());
   US_ASSIGN(const std::string json, command("status", {vm_name, "--json"}));
   return parse_daemon_status(json);
 }

@@ -28,7 +28,10 @@ class HostDaemon {
   // Runs `understudy VERB WORDS...` with this host's runtime directory.
   Result<std::string> command(const std::string& verb, const std::vector<std::string>& words) const;
 
-  // Error: it has ended (the message says how, and where its log is), or it does not answer.
+  // Error (kRefused): it has ended; the message says how, and shows the end of its log.
+  Status check_running();
+
+  // Error: it has ended (as above), or it does not answer.
   Result<DaemonStatus> status(const std::string& vm_name);
 
   // How it ended, in words; nothing while it runs.
