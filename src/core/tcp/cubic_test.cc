@@ -95,6 +95,16 @@ TEST(Cubic, OnAShortPathItIsAsFastAsReno) {
   EXPECT_NEAR(path.segments() - reached, 10.0, 1.5) << "beyond the old window it adds one segment per round";
 }
 
+TEST(Cubic, ARoundAddsNoMoreThanHalfOfTheWindow) {
+  Path path = after_loss_at(20, Duration::seconds(4));
+  for (int i = 0; i < 6; ++i) {
+    const double before = path.segments();
+    path.round();
+    EXPECT_LT(path.segments(),
+              1.66 * before);  // the clamp of RFC 9438 section 4.2, compounded over the ACKs of a round
+  }
+}
+
 TEST(Cubic, FastConvergenceReleasesBandwidthWhenTheWindowShrinksTwice) {
   Path once = after_loss_at(1000, Duration::millis(100));
   Path twice = after_loss_at(1000, Duration::millis(100));

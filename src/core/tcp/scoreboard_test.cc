@@ -152,6 +152,15 @@ TEST_F(ScoreboardTest, BytesAdoptedFromAnotherHostAreLostAndAmbiguous) {
   EXPECT_EQ(board.in_flight_bytes(), 0u);
 }
 
+TEST_F(ScoreboardTest, AnUndoneRecoveryLeavesLostWhatThisHostNeverSent) {
+  board.adopt(5000);
+  board.on_retransmitted(bytes(0, 2000), at_ms(1), 0);
+  lose(bytes(0, 2000));
+  EXPECT_EQ(board.first_lost(), bytes(0, 5000));
+  board.forget_losses();
+  EXPECT_EQ(picture(), "fflll");
+}
+
 TEST_F(ScoreboardTest, APeerThatSacksEveryOtherByteCannotMakeItGrow) {
   for (int i = 0; i < 10; ++i) board.on_sent(10'000, at_ms(i), 0);
   for (uint32_t at = 1; at < 100'000; at += 2) sack(bytes(at, at + 1));

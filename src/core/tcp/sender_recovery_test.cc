@@ -131,6 +131,36 @@ TEST(SenderRecovery, OnceReorderingWasSeenThreeSackedSegmentsAreNoLoss) {
             "");
 }
 
+TEST(SenderRecovery, SackBlocksAreTakenInOrderWhateverTheirOrderInTheOption) {
+  EXPECT_EQ(run_sender_script(bursts(), R"(
+    0ms    do  write 10000
+    =      out P. 1:10001(10000)
+    20ms   in  . ack 1 <sack 7001:8001 5001:6001 3001:4001>    # the ACKs before were lost; nothing was reordered
+    =      out . 1:3001(3000)
+  )"),
+            "")
+      << "had reordering been seen, nothing would be lost yet";
+}
+
+TEST(SenderRecovery, AReductionForAMarkIsNotUndoneByDsacksOfTheRecoveryBefore) {
+  ScriptSetup setup = bursts();
+  setup.state.ecn = true;
+  EXPECT_EQ(run_sender_script(setup, R"(
+    0ms    do  write 10000
+    =      out P. 1:10001(10000) ect0
+    20ms   in  . ack 1 <sack 1001:5001>
+    =      out . 1:1001(1000)
+    21ms   in  . ack 10001
+    =      do  write 1000
+    =      out P. 10001:11001(1000) ect0
+    39ms   in  E. ack 10001
+    =      do  is ecn 1
+    40ms   in  . ack 10001 <sack 1:1001>
+    =      do  is spurious 0
+  )"),
+            "");
+}
+
 // RFC 3522, RFC 4015: the echo of the original's timestamp.
 TEST(SenderRecovery, AnEchoOfTheOriginalUndoesAFalseRecovery) {
   EXPECT_EQ(run_sender_script(with_timestamps(), R"(

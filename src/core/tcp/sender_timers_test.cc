@@ -107,6 +107,22 @@ TEST(SenderTimers, TheTimeoutSendsTheOldestSegmentAndBacksOff) {
             "");
 }
 
+TEST(SenderTimers, TheOldestSegmentGoesOutAtATimeoutThoughNewerOnesFillTheWindow) {
+  EXPECT_EQ(run_sender_script(bursts(), R"(
+    0ms      do  write 2000
+    =        out P. 1:2001(2000)
+    20ms     in  . ack 1001
+    240ms    out P. 1001:2001(1000)            # the tail loss probe
+    450ms    do  write 3000
+    =        out P. 2001:5001(3000)
+    460ms    out . 1001:2001(1000)             # the timeout; the window is one segment
+    =        do  is timeouts 1
+    =        do  is cwnd 1000
+    =        do  is inflight 4000
+  )"),
+            "");
+}
+
 TEST(SenderTimers, KarnTheBackOffStaysUntilASampleIsUnambiguous) {
   EXPECT_EQ(run_sender_script(without_sack(), R"(
     0ms      do  write 2000
