@@ -22,6 +22,8 @@ struct ClaimAnswer {
   ClaimResult result = ClaimResult::kUnavailable;
   std::string holder;  // who has it, for kTaken
   std::string detail;  // for a person, for kUnavailable
+  // For kUnavailable: it is certain that the claim was not recorded and will not be.
+  bool not_recorded = false;
 };
 
 // Blocking; called on a thread that may wait.  Implementations need not be thread-safe.

@@ -4,10 +4,14 @@
 // earlier than `detection` after it last heard us, and it cannot have heard a message before we sent it: so until
 // `echoed + detection`, measured on our clock alone, no other generation can be running.  lease() is a tenth shorter.
 //
-// Isolation.  When the link is lost or silent the primary first waits (primary_delay), so that a standby that is cut off
-// from us but not from the world goes first, then claims.  If the standby is heard again before the arbiter has answered,
-// nobody has moved: a standby that has begun to claim sends no echoes.  The pair then goes on as before.  A claim whose
-// answer never came may have been recorded; that does no harm, because a later claim of the same node is granted again.
+// Isolation.  When the link is lost or silent the primary first waits (primary_delay), so that a standby that is cut
+// off from us but not from the world goes first, then claims.  If the standby is heard again before anybody may have a
+// claim at the arbiter, nobody has moved, and the pair goes on as before.
+//
+// No way back.  A claim whose answer did not come may have been recorded.  To go on as before would then be a trap:
+// later one of the two crashes, and the other is refused the generation that its dead peer holds.  So from the first
+// claim that may be recorded only the arbiter ends the matter.  Meanwhile neither side gives the other a sign of life,
+// so that whichever of them reaches the arbiter goes on.
 #include "core/replica/primary_core.h"
 
 #include <algorithm>
@@ -18,15 +22,24 @@ namespace us {
 
 const char* to_string(PrimaryState state) {
   switch (state) {
-    case PrimaryState::kSolo: return "solo";
-    case PrimaryState::kSyncing: return "syncing";
-    case PrimaryState::kProtected: return "protected";
-    case PrimaryState::kIsolated: return "isolated";
-    case PrimaryState::kHandingOver: return "handing-over";
-    case PrimaryState::kResigned: return "resigned";
-    case PrimaryState::kHandedOver: return "handed-over";
-    case PrimaryState::kFenced: return "fenced";
-    case PrimaryState::kEnded: return "ended";
+    case PrimaryState::kSolo:
+      return "solo";
+    case PrimaryState::kSyncing:
+      return "syncing";
+    case PrimaryState::kProtected:
+      return "protected";
+    case PrimaryState::kIsolated:
+      return "isolated";
+    case PrimaryState::kHandingOver:
+      return "handing-over";
+    case PrimaryState::kResigned:
+      return "resigned";
+    case PrimaryState::kHandedOver:
+      return "handed-over";
+    case PrimaryState::kFenced:
+      return "fenced";
+    case PrimaryState::kEnded:
+      return "ended";
   }
   return "?";
 }
@@ -37,6 +50,7 @@ PrimaryCore::PrimaryCore(const FailoverConfig& config, Generation generation)
 void PrimaryCore::on_link_up(Instant now) {
   US_CHECK(state_ == PrimaryState::kSolo);
   state_ = PrimaryState::kSyncing;
+  committed_ = last_cut_;  // what was in flight belongs to another standby's time
   link_intact_ = true;
   last_heard_ = now;
   reason_.clear();
@@ -60,7 +74,7 @@ void PrimaryCore::on_heard(Instant now, Instant echoed) {
   lease_until_ = std::max(lease_until_, echoed + config_.lease());
   // Only an echo of something recent says that the standby still follows us.
   const bool fresh = now - echoed < config_.lease();
-  if (state_ == PrimaryState::kIsolated && link_intact_ && !claim_pending_ && fresh) {
+  if (state_ == PrimaryState::kIsolated && link_intact_ && !claimed() && fresh) {
     state_ = final_cut_ ? PrimaryState::kHandingOver : PrimaryState::kProtected;
     claim_at_ = Instant::far_future();
     oldest_unacked_at_ = now;
@@ -81,10 +95,14 @@ bool PrimaryCore::may_cut() const {
   return last_cut_.value() - committed_.value() < static_cast<uint64_t>(config_.epochs_in_flight_max);
 }
 
+bool PrimaryCore::takes_cut() const {
+  return state_ == PrimaryState::kSyncing || state_ == PrimaryState::kProtected ||
+         state_ == PrimaryState::kHandingOver || state_ == PrimaryState::kIsolated;
+}
+
 void PrimaryCore::on_cut(Epoch epoch, Instant now) {
   US_CHECK(epoch > last_cut_);
   if (state_ == PrimaryState::kSyncing) {
-    // What was cut before belongs to another standby's time.
     committed_ = Epoch{epoch.value() - 1};
     state_ = PrimaryState::kProtected;
     last_cut_ = committed_;
@@ -109,15 +127,17 @@ std::optional<Generation> PrimaryCore::poll_claim() {
 }
 
 void PrimaryCore::on_claim_answer(const ClaimAnswer& answer, Instant now) {
-  if (!claim_pending_ || answer.generation != claiming_) return;
+  if (!claim_pending_) return;
   claim_pending_ = false;
-  if (!awaiting_arbiter()) return;
+  // Another generation: the standby has spent the one that was asked for (on_handover_aborted).
+  if (!awaiting_arbiter() || answer.generation != claiming_) return;
   switch (answer.result) {
     case ClaimResult::kGranted:
       generation_ = claiming_;
       claiming_ = generation_.next();
       state_ = PrimaryState::kSolo;
       claim_at_ = Instant::far_future();
+      claim_open_ = false;
       link_intact_ = false;
       reason_ += "; the arbiter granted generation " + std::to_string(generation_.value());
       return;
@@ -127,6 +147,7 @@ void PrimaryCore::on_claim_answer(const ClaimAnswer& answer, Instant now) {
       reason_ += "; the arbiter gave generation " + std::to_string(claiming_.value()) + " to " + answer.holder;
       return;
     case ClaimResult::kUnavailable:
+      if (!answer.not_recorded) claim_open_ = true;
       claim_at_ = now + config_.claim_retry;
       reason_ = "the arbiter does not answer (" + answer.detail + "); nothing is released until it does";
       return;

@@ -24,7 +24,17 @@
 
 namespace us {
 
-enum class PrimaryState { kSolo, kSyncing, kProtected, kIsolated, kHandingOver, kResigned, kHandedOver, kFenced, kEnded };
+enum class PrimaryState {
+  kSolo,
+  kSyncing,
+  kProtected,
+  kIsolated,
+  kHandingOver,
+  kResigned,
+  kHandedOver,
+  kFenced,
+  kEnded
+};
 const char* to_string(PrimaryState);
 
 class PrimaryCore {
@@ -42,6 +52,9 @@ class PrimaryCore {
 
   // --- the engine ---
   bool may_cut() const;
+  // A capture that was begun still counts.  It does in kIsolated: the standby may be heard again, and then it needs
+  // every epoch since the last.
+  bool takes_cut() const;
   // A capture exists; `epoch` follows the previous one.  The final epoch of a hand-over leaves the guest stopped.
   void on_cut(Epoch epoch, Instant now);
 
@@ -50,12 +63,12 @@ class PrimaryCore {
   void on_claim_answer(const ClaimAnswer& answer, Instant now);
 
   // --- the end, planned and unplanned ---
-  bool on_switchover_requested(Instant now);       // false: not protected
-  void on_handover_go_sent(Instant now);           // after this the standby may run; nothing is released any more
+  bool on_switchover_requested(Instant now);  // false: not protected
+  void on_handover_go_sent(Instant now);      // after this the standby may run; nothing is released any more
   void on_handover_done(Instant now);
-  void on_handover_aborted(Instant now);           // the standby could not; its generation is spent
+  void on_handover_aborted(Instant now);  // the standby could not; its generation is spent
   void on_guest_ended();
-  void on_fatal();                                 // QEMU died: resign, the standby may go on at once
+  void on_fatal();  // QEMU died: resign, the standby may go on at once
 
   void on_deadline(Instant now);
   Instant next_deadline() const;
@@ -63,6 +76,9 @@ class PrimaryCore {
   // --- outputs ---
   PrimaryState state() const { return state_; }
   Generation generation() const { return generation_; }
+  // False from the moment this host may have a claim at the arbiter: the standby must not wait for a primary that
+  // cannot come back to it.
+  bool may_send_heartbeat() const { return !claimed(); }
   GateMode gate_mode() const;
   Epoch committed() const { return committed_; }
   Epoch last_cut() const { return last_cut_; }
@@ -78,6 +94,8 @@ class PrimaryCore {
 
  private:
   void isolate(Instant now, Duration delay, std::string reason);
+  // The arbiter may have, or come to have, a claim of ours.
+  bool claimed() const { return claim_pending_ || claim_open_; }
   bool awaiting_arbiter() const { return state_ == PrimaryState::kIsolated || state_ == PrimaryState::kResigned; }
 
   FailoverConfig config_;
@@ -90,8 +108,9 @@ class PrimaryCore {
   Instant lease_until_;
   Instant oldest_unacked_at_;
   Instant claim_at_ = Instant::far_future();
-  Instant last_deadline_;  // poll_claim() judges claim_at_ by it
-  bool claim_pending_ = false;
+  Instant last_deadline_;       // poll_claim() judges claim_at_ by it
+  bool claim_pending_ = false;  // the arbiter has not answered yet
+  bool claim_open_ = false;     // an answer was lost: claiming_ may be recorded as ours
   bool link_intact_ = false;
   bool final_cut_ = false;
   std::string reason_;

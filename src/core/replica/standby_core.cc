@@ -1,6 +1,6 @@
 // Theory of operation.  The promise: between on_heard(t) and t + detection this standby does not claim.  It is made by
-// echoing the primary's clock, so echo() is silent as soon as the promise no longer holds.  A broken connection does not
-// shorten the wait: the primary may still hold a lease.  Only a primary that says itself that it has resigned does.
+// echoing the primary's clock, so echo() is silent as soon as the promise no longer holds.  A broken connection does
+// not shorten the wait: the primary may still hold a lease.  Only a primary that says itself that it has resigned does.
 #include "core/replica/standby_core.h"
 
 #include <algorithm>
@@ -11,13 +11,20 @@ namespace us {
 
 const char* to_string(StandbyState state) {
   switch (state) {
-    case StandbyState::kWaiting: return "waiting";
-    case StandbyState::kSyncing: return "syncing";
-    case StandbyState::kHolding: return "protecting";
-    case StandbyState::kClaiming: return "claiming";
-    case StandbyState::kTakingOver: return "taking-over";
-    case StandbyState::kActive: return "active";
-    case StandbyState::kEnded: return "ended";
+    case StandbyState::kWaiting:
+      return "waiting";
+    case StandbyState::kSyncing:
+      return "syncing";
+    case StandbyState::kHolding:
+      return "protecting";
+    case StandbyState::kClaiming:
+      return "claiming";
+    case StandbyState::kTakingOver:
+      return "taking-over";
+    case StandbyState::kActive:
+      return "active";
+    case StandbyState::kEnded:
+      return "ended";
   }
   return "?";
 }
@@ -32,6 +39,7 @@ bool StandbyCore::on_hello(Generation generation, const FailoverConfig& config, 
   last_heard_ = now;
   latest_sent_.reset();
   claim_at_ = Instant::far_future();
+  claim_open_ = told_to_go_ = false;
   reason_.clear();
   return true;
 }
@@ -39,8 +47,8 @@ bool StandbyCore::on_hello(Generation generation, const FailoverConfig& config, 
 void StandbyCore::on_heard(Instant now, Instant sent) {
   last_heard_ = now;
   if (sent != Instant{}) latest_sent_ = std::max(latest_sent_.value_or(sent), sent);
-  if (state_ == StandbyState::kClaiming && link_intact_ && !claim_pending_) {
-    // The arbiter did not answer and the primary is back: nobody has moved.
+  if (state_ == StandbyState::kClaiming && link_intact_ && !claimed() && !told_to_go_) {
+    // The arbiter was out of reach and the primary is back: nobody has moved.
     state_ = StandbyState::kHolding;
     claim_at_ = Instant::far_future();
     reason_.clear();
@@ -68,11 +76,15 @@ void StandbyCore::on_guest_ended() {
 }
 
 void StandbyCore::on_handover_go(Instant now) {
-  if (state_ == StandbyState::kHolding) begin_claim(now, "the primary hands over");
+  if (state_ != StandbyState::kHolding) return;
+  told_to_go_ = true;
+  begin_claim(now, "the primary hands over");
 }
 
 void StandbyCore::on_primary_failed(Instant now) {
-  if (state_ == StandbyState::kHolding) begin_claim(now, "the primary resigned: its QEMU failed");
+  if (state_ != StandbyState::kHolding) return;
+  told_to_go_ = true;
+  begin_claim(now, "the primary resigned: its QEMU failed");
 }
 
 void StandbyCore::begin_claim(Instant now, std::string reason) {
@@ -111,6 +123,7 @@ void StandbyCore::on_claim_answer(const ClaimAnswer& answer, Instant now) {
              "; this copy is out of date and was dropped");
       return;
     case ClaimResult::kUnavailable:
+      if (!answer.not_recorded) claim_open_ = true;
       claim_at_ = now + config_.claim_retry;
       reason_ = "the arbiter does not answer (" + answer.detail + "); asking again";
       return;
@@ -126,10 +139,14 @@ void StandbyCore::on_deadline(Instant now) {
   last_deadline_ = now;
   if (state_ == StandbyState::kHolding && now - last_heard_ >= config_.detection)
     begin_claim(now, link_intact_ ? "nothing was heard from the primary" : "the connection to the primary broke");
+  // A primary that lost its power says nothing; without this its successor would find the standby taken for ever.
+  if (state_ == StandbyState::kSyncing && now - last_heard_ >= config_.sync_timeout)
+    forget("nothing was heard from the primary while synchronising");
 }
 
 Instant StandbyCore::next_deadline() const {
   if (state_ == StandbyState::kHolding) return last_heard_ + config_.detection;
+  if (state_ == StandbyState::kSyncing) return last_heard_ + config_.sync_timeout;
   if (state_ == StandbyState::kClaiming && !claim_pending_) return claim_at_;
   return Instant::far_future();
 }

@@ -4,11 +4,11 @@
 //   Waiting ──hello──► Syncing ──first epoch──► Holding ──silence──► Claiming ──granted──► TakingOver ──► Active
 //      ▲                 │ link lost               │  ▲                 │  │
 //      ├─────────────────┘        guest ended      │  └─ heard again ───┘  └──taken──► (forget it) Waiting
-//      └───────────────────────────────────────────┘   (claim unanswered)
+//      └───────────────────────────────────────────┘   (claim surely not recorded)
 //
-// Safety: an epoch is acknowledged only in Holding (or as the first one), and in that state the standby has promised not
-// to claim before it has heard nothing for `detection`.  From the first moment of Claiming it acknowledges and echoes
-// nothing.
+// Safety: an epoch is acknowledged only in Holding (or as the first one), and in that state the standby has promised
+// not to claim before it has heard nothing for `detection`.  From the first moment of Claiming it acknowledges and
+// echoes nothing.
 #pragma once
 
 #include <optional>
@@ -37,9 +37,9 @@ class StandbyCore {
   // All of `epoch` has arrived and is valid.  True: acknowledge and apply it; false: discard it.
   bool on_epoch_whole(Epoch epoch, Instant now);
 
-  void on_guest_ended();                    // the primary says that its user ended the VM: never resurrect it
-  void on_handover_go(Instant now);         // planned: claim now
-  void on_primary_failed(Instant now);      // the primary resigned: claim now
+  void on_guest_ended();                // the primary says that its user ended the VM: never resurrect it
+  void on_handover_go(Instant now);     // planned: claim now
+  void on_primary_failed(Instant now);  // the primary resigned: claim now
 
   std::optional<Generation> poll_claim();
   void on_claim_answer(const ClaimAnswer& answer, Instant now);
@@ -62,6 +62,8 @@ class StandbyCore {
  private:
   void begin_claim(Instant now, std::string reason);
   void forget(std::string reason);
+  // The arbiter may have, or come to have, a claim of ours.
+  bool claimed() const { return claim_pending_ || claim_open_; }
 
   FailoverConfig config_;
   StandbyState state_ = StandbyState::kWaiting;
@@ -71,7 +73,9 @@ class StandbyCore {
   std::optional<Instant> latest_sent_;
   Instant claim_at_ = Instant::far_future();
   Instant last_deadline_;
-  bool claim_pending_ = false;
+  bool claim_pending_ = false;  // the arbiter has not answered yet
+  bool claim_open_ = false;     // an answer was lost: the next generation may be recorded as ours
+  bool told_to_go_ = false;     // the primary has let go of the VM: there is nothing to go back to
   bool link_intact_ = false;
   Duration detected_after_;
   std::string reason_;

@@ -1,0 +1,205 @@
+#include "sim/judge.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include "sim/host.h"
+
+namespace us::sim {
+namespace {
+
+uint64_t hash(ByteSpan bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+bool is_copy(StandbyState state) {
+  return state == StandbyState::kHolding || state == StandbyState::kClaiming || state == StandbyState::kTakingOver;
+}
+
+}  // namespace
+
+void Judge::violation(const std::string& what) { throw Violation(what); }
+
+Judge::Cut* Judge::find(SessionId session, Epoch epoch) {
+  const auto it = cuts_.find({session, epoch});
+  return it == cuts_.end() ? nullptr : &it->second;
+}
+
+// ---- epochs ----
+
+void Judge::on_cut(Host& host, SessionId session, const CapturedEpoch& epoch, const Guest& guest) {
+  host.note("cut, epoch", epoch.epoch.value(), guest.number());
+  if (guest.running()) violation("an epoch was cut while the guest ran");
+  cuts_[{session, epoch.epoch}] = {hash(guest.ram()), hash(guest.device_state()), guest.number(), false};
+}
+
+void Judge::on_whole(SessionId session, Epoch epoch) {
+  if (Cut* cut = find(session, epoch)) cut->whole = true;
+}
+
+void Judge::on_acknowledge(Host& host, SessionId session, Epoch epoch) {
+  host.note("acknowledges, epoch", epoch.value());
+  const Cut* cut = find(session, epoch);
+  if (cut == nullptr || !cut->whole)
+    violation(fmt::format("epoch {} was acknowledged before it was whole", epoch.value()));
+  ++commits_;
+}
+
+void Judge::on_applied(Host& host, SessionId session, Epoch epoch, const Bytes& ram, const Bytes& device_state) {
+  host.note("applied, epoch", epoch.value());
+  const Cut* cut = find(session, epoch);
+  if (cut == nullptr) violation("an epoch was applied that was never cut");
+  if (cut->memory != hash(ram))
+    violation(fmt::format("after epoch {} the standby's memory is not the primary's", epoch.value()));
+  if (cut->devices != hash(device_state))
+    violation(fmt::format("after epoch {} the standby's device state is not the primary's", epoch.value()));
+  cuts_.erase(cuts_.begin(), cuts_.find({session, epoch}));  // nobody can go back behind it
+}
+
+// ---- who runs ----
+
+void Judge::on_restored(Host& host, SessionId session, Epoch epoch, Generation generation, const Guest& guest) {
+  host.note("restored, state", guest.number(), generation.value());
+  const Cut* cut = find(session, epoch);
+  if (cut == nullptr || cut->memory != hash(guest.ram()))
+    violation("a takeover from memory that is no committed epoch");
+  ++takeovers_;
+}
+
+void Judge::on_running(Host& host, Generation generation, const Guest& guest) {
+  host.note("guest runs, generation", generation.value(), guest.number());
+  if (ended_) violation("the guest runs again after its user had ended it");
+  if (lab_.arbiter.newest() != generation || lab_.arbiter.holder() != host.id())
+    violation(fmt::format("generation {} runs without having been granted", generation.value()));
+  if (generation <= running_) violation(fmt::format("generation {} runs a second time", generation.value()));
+  running_ = generation;
+  if (!released_.empty() && released_.rbegin()->first > guest.number())
+    violation(fmt::format("state {} was released, and the guest goes on from state {}", released_.rbegin()->first,
+                          guest.number()));
+}
+
+void Judge::on_recorded(HostId who, Generation) {
+  // The primary whose guest has ended may still ask when it loses its standby; it will run nothing.
+  if (ended_ && lab_.host(who).primary() == nullptr)
+    violation(fmt::format("a generation was granted to {} after the guest's end", to_string(who)));
+}
+
+// ---- output ----
+
+void Judge::on_release(Host& host, Generation generation, GateMode mode, const GuestOutput& output) {
+  ++releases_;
+  if (lost_) violation("a lost VM speaks");
+  const Generation newest = lab_.arbiter.newest();
+  if (newest > generation && lab_.arbiter.holder() != host.id())
+    violation(fmt::format("host {} released in generation {} after generation {} was given to the other (gate {})",
+                          to_string(host.id()), generation.value(), newest.value(), us::to_string(mode)));
+  check_survivors(host, output);
+  const auto [it, first] = released_.emplace(output.number, output.history);
+  if (!first && it->second != output.history)
+    violation(fmt::format("two different states {} were released: the guest forked", output.number));
+  if (std::next(it) != released_.end())
+    violation(fmt::format("state {} was released after state {}", output.number, released_.rbegin()->first));
+  while (released_.size() > 64) released_.erase(released_.begin());
+}
+
+void Judge::check_survivors(Host& host, const GuestOutput& output) {
+  Host& peer = lab_.host(other(host.id()));
+  if (peer.standby() == nullptr || !could_continue(peer)) return;
+  const Cut* cut = find(peer.standby()->session(), peer.standby()->held());
+  if (cut == nullptr) violation("a standby holds an epoch that was never cut");
+  if (cut->number < output.number)
+    violation(
+        fmt::format("state {} was released, and the standby holds no more than state {}", output.number, cut->number));
+}
+
+// ---- the end ----
+
+void Judge::on_end_marked(Generation generation) {
+  if (generation == lab_.arbiter.newest()) ended_ = true;
+}
+
+void Judge::on_refused_stream(Host& host, const std::string& why) {
+  violation(fmt::format("standby {} refused the stream: {}", to_string(host.id()), why));
+}
+
+void Judge::on_destroyed(HostId host) {
+  if (!able_[index_of(host)]) return;
+  if (destroyed_++ == 0) struck_sound_ = sound_;
+}
+
+// ---- invariants of every instant ----
+
+// The arbiter would let this host go on with what it has.
+bool Judge::could_continue(Host& host) {
+  const Generation newest = lab_.arbiter.newest();
+  const bool holds_newest = lab_.arbiter.holder() == host.id();
+  if (host.changing()) return holds_newest;
+  if (const PrimaryNode* primary = host.primary()) {
+    const PrimaryState state = primary->core().state();
+    if (primary->guest() == nullptr || state == PrimaryState::kFenced || state == PrimaryState::kHandedOver ||
+        state == PrimaryState::kEnded)
+      return false;
+    return newest == primary->core().generation() || holds_newest;
+  }
+  if (const StandbyNode* standby = host.standby()) {
+    if (!is_copy(standby->core().state())) return false;
+    return newest == standby->core().generation() || (holds_newest && newest == standby->core().generation().next());
+  }
+  return false;
+}
+
+Host* Judge::protected_primary() {
+  for (HostId id : kHosts) {
+    Host& host = lab_.host(id);
+    if (host.primary() != nullptr && host.primary()->core().state() == PrimaryState::kProtected &&
+        host.primary()->guest() != nullptr && host.primary()->may_release() &&
+        is_copy(lab_.host(other(id)).standby() ? lab_.host(other(id)).standby()->core().state()
+                                               : StandbyState::kWaiting))
+      return &host;
+  }
+  return nullptr;
+}
+
+void Judge::after_step() {
+  check_gates();
+  bool agreed = true;
+  for (HostId id : kHosts) {
+    Host& host = lab_.host(id);
+    able_[index_of(id)] = could_continue(host);
+    if (host.primary() != nullptr) agreed &= host.primary()->core().generation() == lab_.arbiter.newest();
+  }
+  if (ended_) return;
+  if (user_ended_) {
+    ended_ = !able_[0] && !able_[1];
+    return;
+  }
+  if (!able_[0] && !able_[1] && !lost_) {
+    const bool excused = destroyed_ > 1 || (destroyed_ == 1 && !struck_sound_);
+    if (!excused)
+      violation(fmt::format("no host can go on with the VM, though only {} copies were destroyed", destroyed_));
+    lost_ = true;
+    lab_.world.note(HostId::kNone, "the VM is lost");
+  }
+  // A standby that failed to restore hands the VM back to a primary that waits for its word.
+  if (able_[0] || able_[1]) lost_ = false;
+  sound_ = able_[0] && able_[1] && agreed && !lab_.arbiter.outstanding();
+  if (sound_) destroyed_ = 0;
+}
+
+void Judge::check_gates() {
+  int open = 0;
+  for (HostId id : kHosts) {
+    const PrimaryNode* primary = lab_.host(id).primary();
+    if (primary == nullptr || !primary->may_release()) continue;
+    ++open;
+    const PrimaryCore& core = primary->core();
+    const bool counts_on_standby =
+        core.state() == PrimaryState::kProtected || core.state() == PrimaryState::kHandingOver;
+    if (counts_on_standby && lab_.arbiter.newest() != core.generation())
+      violation(fmt::format(
+          "host {} is {} in generation {}, and generation {} is claimed already: if one host crashes "
+          "now, the other may be refused",
+          to_string(id), us::to_string(core.state()), core.generation().value(), lab_.arbiter.newest().value()));
+  }
+  if (open > 1) violation("two hosts may release at the same instant");
+}
+
+}  // namespace us::sim
