@@ -201,19 +201,23 @@ std::optional<SegmentOut> Sender::send_window_probe(Instant now) {
   return segment;
 }
 
+// Leaves a timer running for everything that is not acknowledged, or nothing would ever wake this sender.
 void Sender::when_nothing_was_sent(Instant now) {
   usage_.on_burst(una_, nxt(), inflight_bytes(), blocked_by_cwnd_);
-  if (board_.in_flight_bytes() > 0) rto_.start_if_idle(now, rtt_.rto());  // an undone recovery put it back in flight
   const bool waits = board_.lost_bytes() > 0 || nxt() != limit();
-  if (!waits || board_.in_flight_bytes() > 0) {
-    persist_.stop();
-    return;
-  }
   // Nothing in flight whose ACK would open the window, and neither window nor pacing of our own holds back: it is the
   // peer's window.  The retransmission timer must not count this against the peer.
-  if (blocked_by_cwnd_ || paced_until_) return;
-  if (!board_.head_is_sacked()) rto_.stop();
-  persist_.start_if_idle(now, rtt_.rto());
+  const bool shut_out = waits && board_.in_flight_bytes() == 0 && !blocked_by_cwnd_ && !paced_until_;
+  if (shut_out) {
+    persist_.start_if_idle(now, rtt_.rto());
+    if (!board_.head_is_sacked()) {
+      rto_.stop();
+      return;
+    }
+  } else {
+    persist_.stop();
+  }
+  if (!board_.empty()) rto_.start_if_idle(now, rtt_.rto());
 }
 
 }  // namespace us
