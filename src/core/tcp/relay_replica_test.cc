@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/tcp/reassembly.h"
 #include "core/tcp/receiver.h"
 #include "core/tcp/relay_log.h"
 #include "core/tcp/relay_sample.h"
@@ -217,6 +218,20 @@ TEST_F(RelayReplicaTest, AnOldFlowComesWithItsBytesAtTheBeginningOfASession) {
   EXPECT_TRUE(flow.later.empty());
 }
 
+TEST_F(RelayReplicaTest, AnOldFlowWithoutItsBytesIsNeitherCommittedNorRestored) {
+  FlowState s = state(10, 0);
+  open(s);
+  ASSERT_TRUE(deliver());
+  s.position = log_.position();
+  EXPECT_EQ(why(stage(cut({s}))), "relays: flow 1 of NIC 0: egress is missing");
+  // Too late for the first cut, which is on its way.
+  RelayCut first = cut({});
+  first.position = LogPosition(0);
+  ASSERT_TRUE(stage(first));
+  replica_.commit();
+  EXPECT_TRUE(replica_.take_over().empty());
+}
+
 TEST_F(RelayReplicaTest, AnOldFlowCannotComeInMidSession) {
   commit(cut({}));
   FlowState s = relay_sample::new_flow(1, kGuest, kPeer);
@@ -242,6 +257,16 @@ TEST_F(RelayReplicaTest, RestoresTheGreatestClockBoundWhetherCommittedOrNot) {
   const TimestampClockState clock = only_flow().state.peer_clock;
   EXPECT_EQ(clock, (TimestampClockState{TimestampClock::kLeaseTicksMax, TimestampClock::kLeaseTicksMax}));
   EXPECT_TRUE(TimestampClock::restore(clock, Instant()));
+}
+
+TEST_F(RelayReplicaTest, RestoresTheClockBoundOfTheStateIfThatIsGreater) {
+  commit_new_flow();
+  FlowState s = state(0, 0);
+  s.peer_clock = {50, 100};
+  commit(cut({s}));
+  EXPECT_EQ(only_flow().state.peer_clock.bound, 100u);
+  log_.append_clock_bound(0, FlowId(1), 99);
+  EXPECT_FALSE(deliver()) << "it has been greater";
 }
 
 TEST_F(RelayReplicaTest, WhatTheGuestSentAheadOfAHoleIsForgotten) {
@@ -302,6 +327,7 @@ TEST_F(RelayReplicaTest, ACutThatGoesBackIsRefused) {
   ingress(10, 20);
   commit(cut({state(0, 20)}));
   EXPECT_NE(why(stage(older)), "no error");
+  EXPECT_EQ(why(stage({LogPosition(2), {}})), "relays: a cut at record 2, the log has come to 3");
 }
 
 TEST_F(RelayReplicaTest, AStateOfAnotherTimeThanTheCutIsRefused) {
@@ -483,7 +509,10 @@ TEST_F(RelayReplicaTest, AfterAnErrorNothingIsTakenButWhatWasCommittedCanBeTaken
   egress(5, 10);
   EXPECT_EQ(why(deliver()), "relays: log record 3: egress with a gap, or twice");
   EXPECT_EQ(replica_.applied(), LogPosition(2));
-  EXPECT_FALSE(replica_.apply({LogPosition(3), 1, {}}));
+  Bytes records;
+  ByteWriter out(records);
+  encode(ClockBoundRecord{0, FlowId(1), 5}, out);
+  EXPECT_FALSE(replica_.apply({LogPosition(3), 1, records}));
   EXPECT_NE(why(stage(cut({state(0, 10)}))), "no error");
   EXPECT_EQ(only_flow().later.size(), 1u);
 }
@@ -511,6 +540,15 @@ TEST_F(RelayReplicaTest, IngressIsInTheWindow) {
   EXPECT_EQ(why(deliver()), "no error") << "a FIN needs no room";
   ingress(1u << 20, (1u << 20) + 1);
   EXPECT_EQ(why(deliver()), "relays: log record 3: ingress outside of the window");
+}
+
+TEST_F(RelayReplicaTest, IngressWithMoreHolesThanAReceiverCanHoldIsRefused) {
+  commit_new_flow();
+  constexpr uint32_t kMost = Reassembly::kRangesMax + 1;
+  for (uint32_t i = 1; i <= kMost; ++i) ingress(10 * i, 10 * i + 1);
+  EXPECT_EQ(why(deliver()), "no error");
+  ingress(10 * kMost + 5, 10 * kMost + 6);
+  EXPECT_NE(why(deliver()).find("ingress with too many holes"), std::string::npos);
 }
 
 TEST_F(RelayReplicaTest, IngressOfBeforeTheCommittedStateIsRefused) {
