@@ -40,6 +40,7 @@ struct DataPathNic {
   std::string tap_name;           // at most 15 characters
   std::string bridge;             // empty: the tap is left for the administrator to connect
   MacAddress mac{};
+  uint64_t gate_bytes_max = GateLimits{}.bytes_max;  // of held output; beyond it frames wait in the guest's ring
 };
 
 // The guest's RAM file, mapped whole, and how to recognise a descriptor of it.

@@ -43,6 +43,7 @@ NicPort::NicPort(DataPathNic config, Tap tap, UniqueFd listener, const DataPathR
       relays_(relays),
       backend_(GuestMemory(ram.base, ram.size, own_writes), identity_of(ram.device, ram.inode)),
       uplink_frame_(kMaxEthernetBytes),
+      gate_(GateLimits{.bytes_max = config_.gate_bytes_max}),
       learner_(config_.mac) {}
 
 NicPort::~NicPort() { ::unlink(config_.vhost_socket_path.c_str()); }

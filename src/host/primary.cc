@@ -227,15 +227,15 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
   const Epoch number = next_epoch_;
   ++next_epoch_;
   // Before the guest runs on: its next frame must find the gate closed.
-  const bool still_linked = coordinator_->with_core([&](PrimaryCore& core) {
-    const bool linked = core.state() == PrimaryState::kSyncing || core.state() == PrimaryState::kProtected ||
-                        core.state() == PrimaryState::kHandingOver;
+  const auto [still_linked, stay_stopped] = coordinator_->with_core([&](PrimaryCore& core) {
+    const bool linked = core.takes_cut();
+    const bool handing_over = final && core.state() == PrimaryState::kHandingOver;
     if (linked) core.on_cut(number, clock_now());
     else if (core.gate_mode() == GateMode::kSolo) vm_->net().relays().end_session();
-    return linked;
+    return std::pair(linked, handing_over);
   });
   guest_stopped_ = true;
-  if (!final || !still_linked) {
+  if (!stay_stopped) {
     if (const Status resumed = capture_.resume(); !resumed) {
       if (auto outcome = handle_events()) return outcome;
       return on_qemu_failure(resumed.error());
@@ -372,16 +372,22 @@ void Primary::note_guest_event(const Json& event) {
     const std::string reason = data.value("reason", std::string());
     const bool panic = reason == "guest-panic" || !guest_end_text_.empty();
     guest_end_ = panic ? GuestEnd::kPanic : reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
-    if (!panic) guest_end_text_ = "the guest powered itself off";
+    if (!panic)
+      guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
+                                                        : "the guest powered itself off";
   }
 }
 
 std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string& text) {
   spdlog::info("the VM has ended: {}", text);
   const PrimaryState state = coordinator_->state();
-  const bool linked = state == PrimaryState::kProtected || state == PrimaryState::kSyncing;
+  const bool linked = state == PrimaryState::kProtected || state == PrimaryState::kSyncing ||
+                      state == PrimaryState::kHandingOver;
+  if (linked && sender_) sender_->send_message(GuestEnded{reason, text});
+  // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
+  if (const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text); !marked)
+    spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
   if (linked && sender_) {
-    sender_->send_message(GuestEnded{reason, text});
     const Instant deadline = clock_now() + kGuestEndAckTimeout;
     while (clock_now() < deadline && !coordinator_->view().guest_end_acked) {
       wait_readable(wake_.fd(), std::min(deadline, clock_now() + Duration::millis(50)));
@@ -390,10 +396,7 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
     if (!coordinator_->view().guest_end_acked)
       spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
   }
-  const Generation generation = coordinator_->view().generation;
   coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
-  if (const Status marked = context_.arbiter->mark_ended(generation, text); !marked)
-    spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
   close_link();
   return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};
 }

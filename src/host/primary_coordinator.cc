@@ -29,6 +29,7 @@ PrimaryCoordinator::PrimaryCoordinator(const FailoverConfig& config, Generation 
       claims_(std::move(arbiter),
               [this](const ClaimAnswer& answer) {
                 with_core([&](PrimaryCore& core) { core.on_claim_answer(answer, clock_now()); });
+                own_wake_.signal();  // there may be a new deadline: when to ask again
               }),
       core_(config, generation) {
   net_.set_mode(core_.gate_mode());
@@ -121,7 +122,7 @@ void PrimaryCoordinator::poll_once() {
   {
     const std::lock_guard lock(mutex_);
     waiting[2].fd = stream_;
-    if (stream_ >= 0) next = std::min(next, next_heartbeat_);
+    if (stream_ >= 0 && core_.may_send_heartbeat()) next = std::min(next, next_heartbeat_);
     next = std::min(next, core_.next_deadline());
   }
   const int64_t left = std::max<int64_t>(0, (next - clock_now()).to_nanos());
@@ -134,7 +135,7 @@ void PrimaryCoordinator::poll_once() {
   read_heartbeats();
   if (stream_ >= 0 && stream_ == waiting[2].fd && waiting[2].revents != 0) read_stream();
   const Instant now = clock_now();
-  if (stream_ >= 0 && now >= next_heartbeat_) send_heartbeat(now);
+  if (stream_ >= 0 && core_.may_send_heartbeat() && now >= next_heartbeat_) send_heartbeat(now);
   if (now >= core_.next_deadline()) core_.on_deadline(now);
   settle();
 }

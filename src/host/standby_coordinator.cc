@@ -26,6 +26,7 @@ StandbyCoordinator::StandbyCoordinator(std::shared_ptr<Arbiter> arbiter, int hea
           claim_answered_ = clock_now();
           core.on_claim_answer(answer, claim_answered_);
         });
+        own_wake_.signal();  // there may be a new deadline: when to ask again
       }) {
   thread_ = std::thread([this] { run(); });
 }

@@ -35,7 +35,8 @@ std::vector<DataPathNic> data_path_nics(const VmConfig& config, const std::strin
   std::vector<DataPathNic> nics;
   for (size_t i = 0; i < config.nics.size(); ++i) {
     const NicConfig& nic = config.nics[i];
-    nics.push_back({runtime_directory + "/" + config.name + ".nic" + std::to_string(i), nic.tap, nic.bridge, nic.mac});
+    nics.push_back({runtime_directory + "/" + config.name + ".nic" + std::to_string(i), nic.tap, nic.bridge, nic.mac,
+                    config.gate_bytes_max / config.nics.size()});
   }
   return nics;
 }

@@ -68,7 +68,7 @@ TEST(CommandLine, HasExactlyTheseOptionsForAQ35StandbyUnderTcg) {
       " -global migration.store-global-state=off"
       " -name guest=web,debug-threads=on -S -incoming defer"
       " -chardev socket,id=qmp,fd=4 -mon chardev=qmp,mode=control"
-      " -action reboot=reset,shutdown=poweroff,panic=shutdown,watchdog=reset -rtc base=utc,clock=host"
+      " -action reboot=reset,shutdown=pause,panic=shutdown,watchdog=reset -rtc base=utc,clock=host"
       " -msg timestamp=on -display none -vga none -monitor none -parallel none"
       " -chardev file,id=serial0,path=/run/web,,serial.log,append=on -serial chardev:serial0 -device pvpanic"
       " -blockdev driver=file,node-name=firmware,filename=/usr/share/seabios/bios-256k.bin,read-only=on,"
@@ -107,7 +107,7 @@ TEST(CommandLine, PutsMicrovmDevicesOnTheMmioTransport) {
   launch.vhost_user = {QemuSocket{-1, "/run/v0"}};
   const auto line = qemu_command_line(microvm, launch);
   EXPECT_THAT(line, Contains("microvm,memory-backend=mem,suppress-vmdesc=on,mem-merge=off,dump-guest-core=off"));
-  EXPECT_THAT(line, Contains("reboot=shutdown,shutdown=poweroff,panic=shutdown,watchdog=reset"));
+  EXPECT_THAT(line, Contains("reboot=shutdown,shutdown=pause,panic=shutdown,watchdog=reset"));
   EXPECT_THAT(line, Contains("virtio-mmio.force-legacy=off"));
   EXPECT_THAT(line, Contains(testing::StartsWith("virtio-net-device,netdev=net0,mac=52:54:00:")));
   EXPECT_THAT(line, Contains("socket,id=qmp,path=/run/qmp,,1"));

@@ -113,7 +113,9 @@ Result<bool> QmpClient::read_more(Instant deadline) {
       return true;
     }
     if (n == 0) return fail(ErrorKind::kSystem, "QEMU closed its QMP socket");
-    if (errno == EINTR) continue;
+    // A QEMU that ended with a command of ours unread resets the socket; what it had sent before is still there behind
+    // the error.
+    if (errno == EINTR || errno == ECONNRESET) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return fail_errno("receive from QEMU", errno);
     const Duration left = deadline - clock_now();
     if (left <= Duration{}) return false;
