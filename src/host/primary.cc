@@ -367,13 +367,14 @@ void Primary::note_guest_event(const Json& event) {
     spdlog::info("the guest reboots");
   } else if (name == "GUEST_PANICKED") {
     spdlog::error("the guest's kernel panicked");
+    // No SHUTDOWN follows: with shutdown=pause a panicked guest is paused, too.
+    guest_end_ = GuestEnd::kPanic;
     guest_end_text_ = "the guest's kernel panicked";
   } else if (name == "SHUTDOWN") {
     const std::string reason = data.value("reason", std::string());
-    const bool panic = reason == "guest-panic" || !guest_end_text_.empty();
-    guest_end_ = panic ? GuestEnd::kPanic : reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
-    if (!panic)
-      guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
+    if (guest_end_) return;  // a panic, which is the better reason
+    guest_end_ = reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
+    guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
                                                         : "the guest powered itself off";
   }
 }
