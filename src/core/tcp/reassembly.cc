@@ -84,7 +84,8 @@ Result<Reassembly> Reassembly::restore(SeqNum next, std::optional<SeqNum> fin, s
                                        const RelayBuffer& buffer) {
   Reassembly out(next);
   out.fin_ = fin;
-  const SeqNum limit = later(buffer.limit(), buffer.end());
+  // The buffer's capacity may have been lowered since; has_stored() knows what is there.
+  const SeqNum limit = buffer.end() + RelayBuffer::kCapacityMax;
   if (fin && !fin->in_range(buffer.end(), limit))
     return fail(ErrorKind::kProtocol, "reassembly: FIN out of the window");
   if (buffer.end() != (out.finished() ? *fin : next))
@@ -92,7 +93,7 @@ Result<Reassembly> Reassembly::restore(SeqNum next, std::optional<SeqNum> fin, s
   US_ASSIGN(out.held_, RangeSet::restore(held, next, fin ? *fin + 1 : limit, kRangesMax));
   for (SeqRange range : out.held_.ranges()) {
     if (fin && range.end == *fin + 1) range.end = *fin;
-    if (!buffer.has_stored(range)) return fail(ErrorKind::kProtocol, "reassembly: bytes are missing");
+    if (!range.empty() && !buffer.has_stored(range)) return fail(ErrorKind::kProtocol, "reassembly: bytes are missing");
   }
   const bool fin_held = !held.empty() && fin && held.back().end == *fin + 1;
   if (fin && !out.finished() && !fin_held) return fail(ErrorKind::kProtocol, "reassembly: FIN is not held");

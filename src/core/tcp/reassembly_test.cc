@@ -124,6 +124,7 @@ TEST_F(ReassemblyTest, RefusesMarksThatTheBufferContradicts) {
   EXPECT_TRUE(restored(1003, {}, {}));
   EXPECT_TRUE(restored(1003, 1013, {range(1010, 1014)}));
   EXPECT_TRUE(restored(1004, 1003, {}));
+  EXPECT_TRUE(restored(1003, 1020, {range(1010, 1013), range(1020, 1021)}));  // a FIN alone
   EXPECT_FALSE(restored(1002, {}, {range(1010, 1013)}));
   EXPECT_FALSE(restored(1004, {}, {range(1010, 1013)}));
   EXPECT_FALSE(restored(1003, {}, {range(1010, 1014)}));  // a byte that is not there

@@ -148,7 +148,8 @@ TEST(ReceiverTakeover, RefusesALogThatDoesNotFitTheConnection) {
   EXPECT_FALSE(logged(0x80000000u, 0x80000064u, false, 100));  // far from here
   EXPECT_FALSE(logged(150, 151, true, 0));                     // a FIN before data
   EXPECT_TRUE(logged(301, 302, true, 0));
-  EXPECT_FALSE(logged(310, 311, true, 0));  // another
+  EXPECT_FALSE(logged(310, 311, true, 0));   // another
+  EXPECT_FALSE(logged(302, 303, false, 1));  // data after it
   EXPECT_TRUE(logged(101, 201, false, 100));
   EXPECT_TRUE(host.receiver.finished());
 }

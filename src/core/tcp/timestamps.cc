@@ -5,6 +5,9 @@
 namespace us {
 
 namespace {
+// An age above this says no more than that TS.Recent is not valid.
+constexpr Duration kAgeMax = TimestampEcho::kRecentValid * 2;
+
 // a comes before b on the circle of timestamps.
 bool before(uint32_t a, uint32_t b) { return static_cast<int32_t>(b - a) > 0; }
 }  // namespace
@@ -57,10 +60,14 @@ Duration TimestampClock::age(uint32_t echo, Instant now) const {
   return Duration::millis(static_cast<int64_t>(value(now) - echo));
 }
 
+TimestampEchoState TimestampEcho::snapshot(Instant now) const {
+  return {recent_, std::min(now - recent_at_, kAgeMax), waiting_count_, waiting_};
+}
+
 Result<TimestampEcho> TimestampEcho::restore(const TimestampEchoState& untrusted, Instant now) {
   if (untrusted.waiting_count > untrusted.waiting.size() || untrusted.age < Duration())
     return fail(ErrorKind::kProtocol, "timestamp echo: out of range");
-  TimestampEcho out(untrusted.recent, now - std::min(untrusted.age, kRecentValid * 2));
+  TimestampEcho out(untrusted.recent, now - std::min(untrusted.age, kAgeMax));
   out.waiting_ = untrusted.waiting;
   out.waiting_count_ = untrusted.waiting_count;
   return out;

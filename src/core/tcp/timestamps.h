@@ -88,7 +88,7 @@ class TimestampEcho {
 
   TimestampEcho(uint32_t recent, Instant now) : recent_(recent), recent_at_(now) {}
   static Result<TimestampEcho> restore(const TimestampEchoState& untrusted, Instant now);
-  TimestampEchoState snapshot(Instant now) const { return {recent_, now - recent_at_, waiting_count_, waiting_}; }
+  TimestampEchoState snapshot(Instant now) const;
 
   // PAWS, RFC 7323 section 5.3 (R1): false for a value older than TS.Recent.
   bool acceptable(uint32_t value, Instant now) const;
