@@ -43,7 +43,8 @@ class Reassembly {
   bool finished() const { return fin_ && next_ == *fin_ + 1; }
 
   // Takes the part `wanted` of a payload that begins at `first`.  `wanted` must lie in the payload, in
-  // [buffer.end(), buffer.limit()], and before a known FIN.  Moves next() and buffer.end() over what has no hole any more.
+  // [buffer.end(), buffer.limit()], and before a known FIN.  Moves next() and buffer.end() over what has no hole any
+  // more.
   Taken take(SeqNum first, Gather payload, SeqRange wanted, RelayBuffer& buffer);
   // A FIN at `at`, at or after next().  False if it contradicts what was taken before.
   bool take_fin(SeqNum at);

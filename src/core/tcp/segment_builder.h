@@ -12,10 +12,10 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "core/net/vnet_header.h"
 #include "core/tcp/frame.h"
 #include "core/tcp/ip_address.h"
 #include "core/tcp/segment.h"
-#include "core/net/vnet_header.h"
 
 namespace us {
 
