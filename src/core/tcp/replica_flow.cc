@@ -9,7 +9,7 @@ namespace us {
 namespace {
 
 constexpr uint32_t kCapacityLimit = 1u << 29;  // twice this is RelayBuffer's
-// What is ahead of the committed state: the stream, gone on, and as many separate ranges as a primary can hold.
+// What is ahead of the committed state: the stream, gone on, and as many separate ranges as a receiver can hold.
 constexpr size_t kRangesMax = Reassembly::kRangesMax + 1;
 
 tl::unexpected<Error> bad(const char* what) { return fail(ErrorKind::kProtocol, what); }
@@ -54,7 +54,10 @@ ReplicaFlow::ReplicaFlow(const FlowState& initial, LogPosition opened, ChunkPool
 }
 
 Status ReplicaFlow::judge_initial(const FlowState& initial, uint32_t capacity_max) {
-  return fits(initial, capacity_max) ? Status() : bad("a flow whose buffers are too large");
+  const auto& fin = initial.from_peer.fin;
+  if (!fits(initial, capacity_max) || (fin && first_needed(initial.to_guest).distance_to(*fin) > capacity_max))
+    return bad("a flow whose buffers are too large");
+  return {};
 }
 
 bool ReplicaFlow::has_bytes(const FlowState& s) {
@@ -71,14 +74,26 @@ Status ReplicaFlow::take_ingress(const IngressRecord& record, LogPosition at) {
   const uint32_t ahead = ingress_.end().distance_to(data.start);
   if (ahead > ingress_.room() || data.length() > ingress_.room() - ahead) return bad("ingress outside of the window");
   US_TRY(judge_fin(data, record.fin));
+  if (!holds(data, record.fin)) return bad("ingress with too many holes");
   if (!data.empty()) {
-    if (!there_.has_room_for(data)) return bad("ingress with too many holes");
     if (ingress_.store(data.start, record.bytes) != data.length()) return bad("more bytes than there is memory for");
     there_.add(data);
   }
   if (record.fin) fin_ = data.end;
   later_.push_back(entry);
   return {};
+}
+
+// Whether a receiver could hold this ahead of its stream (reassembly.h), with all that has come.
+bool ReplicaFlow::holds(SeqRange data, bool fin) const {
+  if (!data.empty() && !there_.has_room_for(data)) return false;
+  if (there_.ranges().size() + (fin || fin_ ? 2 : 1) <= Reassembly::kRangesMax) return true;
+  RangeSet with = there_;
+  if (!data.empty()) with.add(data);
+  const std::optional<SeqNum> at = fin ? data.end : fin_;
+  if (at && !with.add({*at, *at + 1})) return false;
+  const bool goes_on = !with.empty() && with.ranges().front().start == ingress_.end();
+  return with.ranges().size() - (goes_on ? 1 : 0) <= Reassembly::kRangesMax;
 }
 
 // A second FIN elsewhere, and bytes behind the FIN, could not be restored.
@@ -206,8 +221,9 @@ RestoredFlow ReplicaFlow::restored(uint8_t nic) const {
   }
   for (const Ingress& record : later_) {
     out.later.push_back({record.position, record.stored, record.fin, logged(ingress_, record.data()).pieces});
-    s.ingress_capacity = std::max(s.ingress_capacity, ingress_.start().distance_to(record.data().end));
   }
+  const SeqNum last = fin_ ? *fin_ : there_.empty() ? ingress_.end() : there_.ranges().back().end;
+  s.ingress_capacity = std::max(s.ingress_capacity, ingress_.start().distance_to(last));
   return out;
 }
 

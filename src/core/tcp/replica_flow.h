@@ -46,7 +46,7 @@ struct LoggedIngress {
 struct RestoredFlow {
   uint8_t nic = 0;
   // As of the committed epoch.  Three things are made right for the new primary: peer_clock.bound is the greatest that
-  // was ever logged; ingress_capacity has room for all of `later`; from_guest knows nothing ahead of a hole, neither
+  // was ever logged; ingress_capacity has room for what is held and for `later`; from_guest knows nothing ahead of a hole, neither
   // bytes nor a FIN, because the log has only what was in order.
   FlowState state;
   LoggedBytes egress;                // [first_needed(to_peer), to_peer.committed)
@@ -93,6 +93,7 @@ class ReplicaFlow {
     SeqNum end;
   };
 
+  bool holds(SeqRange data, bool fin) const;
   Status judge_fin(SeqRange data, bool fin) const;
   Status judge_egress(const FlowState& state, LogPosition cut) const;
   Status judge_ingress(const FlowState& state) const;
