@@ -78,6 +78,16 @@ Status write_line(int fd, const Json& message) {
   return {};
 }
 
+// A field of an unexpected type is the client's mistake, and no reason to end the VM.
+Result<Json> answer_to(const ControlServer::Handler& handler, const Json& request) {
+  if (!request.is_object()) return fail(ErrorKind::kInput, "not a JSON object");
+  try {
+    return handler(request);
+  } catch (const Json::exception& error) {
+    return fail(ErrorKind::kInput, std::string("the request makes no sense: ") + error.what());
+  }
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& path, Handler handler) {
@@ -130,9 +140,8 @@ void ControlServer::serve(const std::shared_ptr<Shared>& shared, UniqueFd client
   const Result<std::string> line = read_line(client.get(), kRequestBytesMax, kClientTimeout);
   if (!line) return;
   const Json request = Json::parse(*line, nullptr, false);
-  Result<Json> result = request.is_object() ? shared->handler(request)
-                                            : Result<Json>(fail(ErrorKind::kInput, "not a JSON object"));
-  const Json answer = result ? Json{{"ok", true}, {"result", std::move(*result)}}
+  const Result<Json> result = answer_to(shared->handler, request);
+  const Json answer = result ? Json{{"ok", true}, {"result", *result}}
                              : Json{{"ok", false}, {"error", result.error().message}};
   // A client that went away has no use for the answer.
   static_cast<void>(write_line(client.get(), answer));

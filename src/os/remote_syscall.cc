@@ -5,8 +5,10 @@
 #include "os/remote_syscall.h"
 
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cinttypes>
@@ -22,7 +24,8 @@ namespace {
 constexpr uint64_t kRedZoneBytes = 128;   // System V ABI, x86-64: below rsp, owned by the running function
 constexpr uint64_t kScratchBytes = 1024;
 
-Status wait_for_stop(pid_t pid, int expected_signal) {
+// Waits until the target stands, and gives the signal it stands for.
+Result<int> wait_for_stop(pid_t pid) {
   for (;;) {
     int status = 0;
     if (::waitpid(pid, &status, __WALL) < 0) {
@@ -30,11 +33,7 @@ Status wait_for_stop(pid_t pid, int expected_signal) {
       return fail_errno("waitpid for the traced QEMU", errno);
     }
     if (WIFEXITED(status) || WIFSIGNALED(status)) return fail(ErrorKind::kSystem, "QEMU ended while it was being traced");
-    if (!WIFSTOPPED(status)) continue;
-    const int signal = WSTOPSIG(status);
-    if (signal == expected_signal) return {};
-    // A real signal arrived first: let the target have it, and go on waiting for ours.
-    if (::ptrace(PTRACE_CONT, pid, nullptr, signal) != 0) return fail_errno("ptrace(CONT)", errno);
+    if (WIFSTOPPED(status)) return WSTOPSIG(status);
   }
 }
 
@@ -55,12 +54,18 @@ Result<std::unique_ptr<RemoteSyscalls>> RemoteSyscalls::attach(pid_t pid) {
 
 RemoteSyscalls::~RemoteSyscalls() {
   if (stopped_) ::ptrace(PTRACE_SETREGS, pid_, nullptr, &saved_);
+  for (const int signal : deferred_) ::syscall(SYS_tgkill, pid_, pid_, signal);
   ::ptrace(PTRACE_DETACH, pid_, nullptr, nullptr);
 }
 
 Status RemoteSyscalls::stop_target() {
   if (::ptrace(PTRACE_INTERRUPT, pid_, nullptr, nullptr) != 0) return fail_errno("ptrace(INTERRUPT)", errno);
-  US_TRY(wait_for_stop(pid_, SIGTRAP));
+  for (;;) {
+    US_ASSIGN(const int signal, wait_for_stop(pid_));
+    if (signal == SIGTRAP) break;
+    // A real signal arrived first: the target may still have it, its registers are its own.
+    if (::ptrace(PTRACE_CONT, pid_, nullptr, signal) != 0) return fail_errno("ptrace(CONT)", errno);
+  }
   if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &saved_) != 0) return fail_errno("ptrace(GETREGS)", errno);
   stopped_ = true;
   return {};
@@ -96,8 +101,13 @@ Result<uint64_t> RemoteSyscalls::call(const char* what, long number, std::array<
   regs.r8 = args[4];
   regs.r9 = args[5];
   if (::ptrace(PTRACE_SETREGS, pid_, nullptr, &regs) != 0) return fail_errno("ptrace(SETREGS)", errno);
-  if (::ptrace(PTRACE_SINGLESTEP, pid_, nullptr, nullptr) != 0) return fail_errno("ptrace(SINGLESTEP)", errno);
-  US_TRY(wait_for_stop(pid_, SIGTRAP));
+  for (;;) {
+    if (::ptrace(PTRACE_SINGLESTEP, pid_, nullptr, nullptr) != 0) return fail_errno("ptrace(SINGLESTEP)", errno);
+    US_ASSIGN(const int signal, wait_for_stop(pid_));
+    if (signal == SIGTRAP) break;
+    // A real signal, before the instruction was executed.  Its handler must not run with these registers.
+    deferred_.push_back(signal);
+  }
   if (::ptrace(PTRACE_GETREGS, pid_, nullptr, &regs) != 0) return fail_errno("ptrace(GETREGS)", errno);
   const auto result = static_cast<int64_t>(regs.rax);
   if (result < 0 && result > -4096) return fail_errno(std::string(what) + " inside QEMU", static_cast<int>(-result));

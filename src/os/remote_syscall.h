@@ -13,6 +13,7 @@
 
 #include <array>
 #include <memory>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -42,6 +43,7 @@ class RemoteSyscalls {
   pid_t pid_;
   bool stopped_ = false;
   user_regs_struct saved_{};
+  std::vector<int> deferred_;  // signals that came meanwhile; the target gets them when it goes on
   uint64_t instruction_ = 0;  // address of a `syscall` instruction in the target
 };
 

@@ -44,8 +44,11 @@ Result<Json> QmpClient::receive(Duration timeout) {
   } else {
     US_ASSIGN(message, receive_message(clock_now() + timeout));
   }
-  if (message.contains("error"))
-    return fail(ErrorKind::kRefused, "QEMU says: " + message["error"].value("desc", std::string("(no reason)")));
+  if (message.contains("error")) {
+    const Json& error = message["error"];
+    const Json desc = error.is_object() ? error.value("desc", Json()) : Json();
+    return fail(ErrorKind::kRefused, "QEMU says: " + (desc.is_string() ? desc.get<std::string>() : "(no reason)"));
+  }
   return message.value("return", Json::object());
 }
 
@@ -66,10 +69,12 @@ Result<std::vector<Json>> QmpClient::take_events() {
   const Instant now = clock_now();
   std::string line;
   for (;;) {
-    US_ASSIGN(const bool got, read_line(line, now));
-    if (!got) break;
+    const Result<bool> got = read_line(line, now);
+    // What QEMU said before it went is heard first: its last words tell an end from a failure.
+    if (!got && events_.empty()) return tl::unexpected<Error>(got.error());
+    if (!got || !*got) break;
     Json message = Json::parse(line, nullptr, false);
-    if (message.is_discarded()) return fail(ErrorKind::kProtocol, "QEMU sent something that is not JSON");
+    if (!message.is_object()) return fail(ErrorKind::kProtocol, "QEMU sent something that is not a QMP message");
     if (message.contains("event")) events_.push_back(std::move(message));
     else answers_.push_back(std::move(message));
   }
@@ -82,7 +87,7 @@ Result<Json> QmpClient::receive_message(Instant deadline) {
     US_ASSIGN(const bool got, read_line(line, deadline));
     if (!got) return fail(ErrorKind::kTimeout, "QEMU did not answer in time");
     Json message = Json::parse(line, nullptr, false);
-    if (message.is_discarded()) return fail(ErrorKind::kProtocol, "QEMU sent something that is not JSON");
+    if (!message.is_object()) return fail(ErrorKind::kProtocol, "QEMU sent something that is not a QMP message");
     if (!message.contains("event")) return message;
     events_.push_back(std::move(message));
   }

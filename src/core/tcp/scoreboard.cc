@@ -7,15 +7,12 @@ namespace {
 
 constexpr size_t kKeepRuns = 4;  // storage that an idle flow may keep, so that request and response do not allocate
 
-// Adopted from another host, and not yet sent by this one.
-bool never_sent(const SentRun& run) { return run.sent_at == Instant(); }
-
 // Runs whose joining loses nothing.  The time of a run that is not in flight is not looked at any more.
 bool joinable(const SentRun& a, const SentRun& b) {
   if (a.state != b.state) return false;
   if (a.state == RunState::kSacked) return true;
   if (a.retransmitted != b.retransmitted || a.blurred != b.blurred) return false;
-  return a.state == RunState::kLost ? never_sent(a) == never_sent(b) : a.sent_at == b.sent_at;
+  return a.state == RunState::kLost ? a.adopted == b.adopted : a.sent_at == b.sent_at;
 }
 
 }  // namespace
@@ -60,6 +57,7 @@ void Scoreboard::adopt(uint32_t length) {
   SentRun run{.start = end_, .length = length};
   run.state = RunState::kLost;
   run.retransmitted = true;
+  run.adopted = true;
   end_ += length;
   lost_bytes_ += length;
   runs_.push_back(run);
@@ -79,6 +77,7 @@ void Scoreboard::on_retransmitted(SeqRange range, Instant now, uint64_t delivere
     run.delivered = delivered;
     run.retransmitted = true;
     run.blurred = false;
+    run.adopted = false;
   }
   while (i-- > first + 1) join_with_next(i - 1);
   if (first > head_) blur_into_previous(first);
@@ -205,7 +204,7 @@ void Scoreboard::mark_tail_lost(uint32_t length) {
 
 void Scoreboard::forget_losses() {
   for (size_t i = head_; i < runs_.size(); ++i) {
-    if (runs_[i].state == RunState::kLost && !never_sent(runs_[i])) set_state(runs_[i], RunState::kInFlight);
+    if (runs_[i].state == RunState::kLost && !runs_[i].adopted) set_state(runs_[i], RunState::kInFlight);
   }
 }
 

@@ -40,6 +40,7 @@ struct SentRun {
   RunState state = RunState::kInFlight;
   bool retransmitted = false;  // sent more than once: Karn's ambiguity
   bool blurred = false;        // joined from transmissions at different times; sent_at is the last
+  bool adopted = false;        // sent by another host before a takeover, if at all, and not yet by this one: no sent_at
 
   SeqNum end() const { return start + length; }
 };

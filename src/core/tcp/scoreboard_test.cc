@@ -154,7 +154,7 @@ TEST_F(ScoreboardTest, BytesAdoptedFromAnotherHostAreLostAndAmbiguous) {
 
 TEST_F(ScoreboardTest, AnUndoneRecoveryLeavesLostWhatThisHostNeverSent) {
   board.adopt(5000);
-  board.on_retransmitted(bytes(0, 2000), at_ms(1), 0);
+  board.on_retransmitted(bytes(0, 2000), at_ms(0), 0);
   lose(bytes(0, 2000));
   EXPECT_EQ(board.first_lost(), bytes(0, 5000));
   board.forget_losses();

@@ -97,7 +97,7 @@ void Sender::note_delivered(const SentRun& run, AckWork& work, bool cumulative) 
     if (cumulative) work.oldest_sent = std::min(work.oldest_sent.value_or(run.sent_at), run.sent_at);
     work.newest_sent = std::max(work.newest_sent.value_or(run.sent_at), run.sent_at);
   }
-  if (run.sent_at == Instant()) return;  // sent by another host, before a takeover: when is not known
+  if (run.adopted) return;  // when it was sent is not known
   if (!run.blurred && (!work.rate_from || run.sent_at > *work.rate_from)) {
     work.rate_from = run.sent_at;
     work.rate_delivered = run.delivered;
