@@ -120,6 +120,7 @@ void Run::plan_random_faults() {
 }
 
 void Run::plan_story() {
+  if (options_.script) options_.script(lab_);
   const auto at = [this](FaultKind kind) {
     lab_.world.after(kStoryAt, "story", [this, kind] { strike(lab_, kind, Duration::millis(250)); });
   };

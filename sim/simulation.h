@@ -1,6 +1,7 @@
 // Simulation: one run, from a seed to a verdict.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,6 +28,8 @@ struct RunOptions {
   bool random = true;
   Story story = Story::kPlain;
   std::vector<PlacedFault> faults;
+  // Without random faults: what else happens, arranged before the first event.
+  std::function<void(Lab&)> script;
   bool keep_trace = false;  // even of a run that passes
 };
 
