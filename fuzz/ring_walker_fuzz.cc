@@ -27,8 +27,7 @@ struct Machine {
   void device_turn(size_t frame_bytes) {
     WriteAudit audit(ram);
     if (direction == RingDirection::kFromDriver) {
-      while (transmitter.take(ring, format)) {
-      }
+      while (auto frame = transmitter.take(ring, format, pool)) pool.give_back(std::move(*frame));
     } else {
       EthernetFrame frame(frame_bytes);
       frame.set_header({});
@@ -54,6 +53,7 @@ struct Machine {
   SplitRing::Options ring_options;
   NetRingFormat format;
   SplitRing ring;
+  FramePool pool{1 << 20};
   NetTransmitter transmitter;
   NetReceiver receiver;
 };

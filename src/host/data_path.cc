@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "os/clock.h"
+#include "os/thread.h"
 
 namespace us {
 namespace {
@@ -49,6 +50,7 @@ DataPath::~DataPath() {
 }
 
 void DataPath::run() {
+  name_this_thread("data-path");
   // Only this thread (setpriority(2): on Linux the nice value is per thread).  Without the permission it runs as is.
   ::setpriority(PRIO_PROCESS, 0, kNice);
   std::array<epoll_event, 32> events;

@@ -105,7 +105,7 @@ void NicPort::pump_guest(Budget& budget) {
   ring.disable_kick();
   bool full = gate_full();
   while (!budget.spent() && !full) {
-    if (auto frame = transmitter_.take(ring, backend_.format())) {
+    if (auto frame = transmitter_.take(ring, backend_.format(), pool_)) {
       budget.take(frame->size());
       full = from_guest(std::move(*frame));
       continue;
@@ -126,6 +126,7 @@ bool NicPort::from_guest(EthernetFrame frame) {
   counters_.from_guest_bytes += frame.size();
   const Instant now = clock_now();
   const bool taken = relays_.from_guest(index_, frame, now) == Relay::Disposition::kTaken;
+  if (taken) pool_.give_back(std::move(frame));
   const std::lock_guard lock(mutex_);
   if (taken) return gate_.full();
   learner_.observe(frame.ethernet());
@@ -141,6 +142,8 @@ bool NicPort::pump_gate(Budget& budget) {
     std::optional<EthernetFrame> frame;
     {
       const std::lock_guard lock(mutex_);
+      if (drop_stalled_) stalled_.reset();
+      drop_stalled_ = false;
       if (!stalled_) {
         frame = gate_.pop(now);
       } else if (gate_.open(now)) {
@@ -173,10 +176,10 @@ bool NicPort::pump_relay_to_uplink(Budget& budget) {
 void NicPort::write_uplink(EthernetFrame frame) {
   switch (tap_.write(frame.with_header())) {
     case Tap::Outcome::kDone:
-      return;
+      return pool_.give_back(std::move(frame));
     case Tap::Outcome::kRefused:
       ++counters_.uplink_refused;
-      return;
+      return pool_.give_back(std::move(frame));
     case Tap::Outcome::kWouldBlock:
       stalled_ = std::move(frame);
       tap_writable_ = false;
@@ -396,6 +399,7 @@ void NicPort::release_until(Instant end) {
 void NicPort::drop_gated() {
   const std::lock_guard lock(mutex_);
   gate_.clear();
+  drop_stalled_ = true;
 }
 
 NicStatus NicPort::status() const {

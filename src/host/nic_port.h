@@ -26,6 +26,7 @@
 #include "base/result.h"
 #include "core/epoch/output_gate.h"
 #include "core/net/address_learner.h"
+#include "core/net/frame_pool.h"
 #include "core/virtio/net_backend.h"
 #include "host/relay_hub.h"
 #include "os/epoll.h"
@@ -190,6 +191,7 @@ class NicPort {
   TapOffloads offloads_;
   bool guest_ran_ = false;  // the receive ring was started on this connection
 
+  FramePool pool_;  // keeps as much as the gate can hold
   NetTransmitter transmitter_;
   NetReceiver receiver_;
   bool transmit_ready_ = false;  // the transmit ring may have frames
@@ -211,6 +213,7 @@ class NicPort {
   mutable std::mutex mutex_;  // guards what follows
   Epoch epoch_{};
   OutputGate gate_;
+  bool drop_stalled_ = false;  // by drop_gated(): stalled_ had left the gate, but not the host
   AddressLearner learner_;
   NicCounters published_;
   std::string last_connection_error_;

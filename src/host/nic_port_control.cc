@@ -42,6 +42,7 @@ NicPort::NicPort(DataPathNic config, Tap tap, UniqueFd listener, const DataPathR
       running_rings_(running_rings),
       relays_(relays),
       backend_(GuestMemory(ram.base, ram.size, own_writes), identity_of(ram.device, ram.inode)),
+      pool_(config_.gate_bytes_max),
       uplink_frame_(kMaxEthernetBytes),
       gate_(GateLimits{.bytes_max = config_.gate_bytes_max}),
       learner_(config_.mac) {}
@@ -51,6 +52,7 @@ NicPort::~NicPort() { ::unlink(config_.vhost_socket_path.c_str()); }
 void NicPort::on_accept() {
   auto accepted = unix_accept(listener_.get());
   if (!accepted || !*accepted) return;
+  on_readable();  // the one before may be gone and its end not yet noticed
   if (connection_) {
     spdlog::warn("{}: a second vhost-user connection was refused", config_.tap_name);
     return;

@@ -31,6 +31,7 @@ GateCounters& GateCounters::operator+=(const GateCounters& o) {
 
 void OutputGate::push(Epoch epoch, EthernetFrame frame, Instant now) {
   counters_.gated_bytes += frame.size();
+  buffer_bytes_ += frame.capacity();
   queue_.push_back({epoch, now, std::move(frame)});
   if (mode_ == GateMode::kSolo) releasable_ = queue_.size();
   counters_.gated_packets = queue_.size();
@@ -83,6 +84,7 @@ uint64_t OutputGate::clear() {
 void OutputGate::count_out(const Entry& entry) {
   counters_.gated_packets = queue_.size();
   counters_.gated_bytes -= entry.frame.size();
+  buffer_bytes_ -= entry.frame.capacity();
 }
 
 }  // namespace us

@@ -36,7 +36,7 @@ enum class GateMode : uint8_t { kHeld, kProtected, kSolo };
 const char* to_string(GateMode mode);
 
 struct GateLimits {
-  uint64_t bytes_max = uint64_t{16} << 20;
+  uint64_t bytes_max = uint64_t{16} << 20;  // of memory: what the frames' buffers take
   uint64_t packets_max = 16'384;
 };
 
@@ -54,7 +54,7 @@ class OutputGate {
  public:
   explicit OutputGate(GateLimits limits = {}) : limits_(limits) {}
 
-  bool full() const { return counters_.gated_bytes >= limits_.bytes_max || queue_.size() >= limits_.packets_max; }
+  bool full() const { return buffer_bytes_ >= limits_.bytes_max || queue_.size() >= limits_.packets_max; }
   bool empty() const { return queue_.empty(); }
   void push(Epoch epoch, EthernetFrame frame, Instant now);
 
@@ -91,7 +91,8 @@ class OutputGate {
   Instant lease_{};
   Epoch committed_{};
   std::deque<Entry> queue_;
-  size_t releasable_ = 0;  // how many at the front of queue_ may leave
+  uint64_t buffer_bytes_ = 0;  // the capacities of what is in queue_
+  size_t releasable_ = 0;      // how many at the front of queue_ may leave
   GateCounters counters_;
   Histogram wait_;
 };

@@ -153,8 +153,12 @@ TEST_F(Gate, IsFullByPacketsOrBytesAndStillTakesWhatIsPushed) {
   push(1, 4);
   gate.commit(Epoch{1});
   EXPECT_EQ(pop_all(), (Ids{0, 1, 2, 3, 4}));
-  gate.push(Epoch{2}, frame(9, 300), at(0));
-  EXPECT_TRUE(gate.full());
+  EthernetFrame in_large_buffer = frame(9, 300);
+  in_large_buffer.resize(60);
+  gate.push(Epoch{2}, std::move(in_large_buffer), at(0));
+  EXPECT_TRUE(gate.full()) << "memory counts, not what is in it";
+  gate.clear();
+  EXPECT_FALSE(gate.full());
 }
 
 TEST_F(Gate, DropsOnlyWhatHasNotCommitted) {

@@ -71,8 +71,9 @@ TEST_F(NetBackendTest, StartsAsQemuStartsItAndStopsWhereItWas) {
   EXPECT_TRUE(backend.active(0));
   EXPECT_TRUE(backend.active(1));
   transmit.post(std::vector<uint32_t>{100}, false);
+  FramePool pool{1 << 20};
   NetTransmitter t;
-  ASSERT_TRUE(t.take(backend.ring(1), backend.format()).has_value());
+  ASSERT_TRUE(t.take(backend.ring(1), backend.format(), pool).has_value());
   backend.ring(1).publish();
 
   auto stopped = send_ring(VhostUserRequest::kGetVringBase, 0);
@@ -85,7 +86,7 @@ TEST_F(NetBackendTest, StartsAsQemuStartsItAndStopsWhereItWas) {
 
   start_all(1);
   transmit.post(std::vector<uint32_t>{100}, false);
-  EXPECT_TRUE(t.take(backend.ring(1), backend.format()).has_value());
+  EXPECT_TRUE(t.take(backend.ring(1), backend.format(), pool).has_value());
   backend.ring(1).publish();
   EXPECT_EQ(base_in(*send_ring(VhostUserRequest::kGetVringBase, 1)), 2u);
 }

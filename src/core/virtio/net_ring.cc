@@ -31,7 +31,7 @@ bool fits_guest(const VnetHeader& h, const NetRingFormat& format) {
 
 }  // namespace
 
-std::optional<EthernetFrame> NetTransmitter::take(SplitRing& ring, const NetRingFormat& format) {
+std::optional<EthernetFrame> NetTransmitter::take(SplitRing& ring, const NetRingFormat& format, FramePool& pool) {
   if (ring.next(chain_) != SplitRing::Next::kChain) return std::nullopt;
   if (chain_.bytes < format.header_bytes + kMinEthernetBytes) {
     ring.set_fault(RingFault::kFrameTooShort);
@@ -41,7 +41,7 @@ std::optional<EthernetFrame> NetTransmitter::take(SplitRing& ring, const NetRing
     ring.set_fault(RingFault::kFrameTooLong);
     return std::nullopt;
   }
-  EthernetFrame frame(chain_.bytes - format.header_bytes);
+  EthernetFrame frame = pool.take(chain_.bytes - format.header_bytes);
   VnetHeader header;
   uint8_t raw[kVnetHeaderBytes] = {};
   gather_frame(chain_.pieces, {raw, format.header_bytes}, frame.ethernet());

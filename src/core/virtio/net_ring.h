@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/net/ethernet_frame.h"
+#include "core/net/frame_pool.h"
 #include "core/virtio/split_ring.h"
 
 namespace us {
@@ -26,7 +26,7 @@ struct NetRingFormat {
 class NetTransmitter {
  public:
   // The next frame the guest sent, copied out, its buffers used; nothing if there is none or the ring is at fault.
-  std::optional<EthernetFrame> take(SplitRing& ring, const NetRingFormat& format);
+  std::optional<EthernetFrame> take(SplitRing& ring, const NetRingFormat& format, FramePool& pool);
 
  private:
   RingChain chain_;

@@ -42,6 +42,7 @@ struct NetRingTest : testing::Test {
   FakeRam ram{16 << 20};
   FakeDriver driver{ram, 0, kSize, 15 << 20};
   std::optional<SplitRing> ring;
+  FramePool pool{1 << 20};
   NetTransmitter transmitter;
   NetReceiver receiver;
 };
@@ -57,7 +58,7 @@ TEST_F(NetRingTest, EveryFrameAWellBehavedDriverSendsArrivesIntact) {
     const auto sizes = cut(rng, sent.size(), 1 + rng.below(18));
     const auto head = driver.post(sizes, false, rng.chance(0.5), sent);
     ASSERT_TRUE(head.has_value());
-    const auto frame = transmitter.take(*ring, format);
+    const auto frame = transmitter.take(*ring, format, pool);
     ASSERT_TRUE(frame.has_value()) << to_string(ring->fault());
     ring->publish();
     EXPECT_EQ(Bytes(frame->ethernet().begin(), frame->ethernet().end()),
@@ -71,14 +72,14 @@ TEST_F(NetRingTest, EveryFrameAWellBehavedDriverSendsArrivesIntact) {
     ASSERT_TRUE(used.has_value());
     EXPECT_EQ(used->head, *head);
     EXPECT_EQ(used->written, 0u);
-    EXPECT_FALSE(transmitter.take(*ring, format).has_value());
+    EXPECT_FALSE(transmitter.take(*ring, format, pool).has_value());
   }
 }
 
 TEST_F(NetRingTest, AFrameShorterThanItsHeadersIsAFault) {
   start(RingDirection::kFromDriver);
   driver.post(std::vector<uint32_t>{12 + 13}, false);
-  EXPECT_FALSE(transmitter.take(*ring, kModern).has_value());
+  EXPECT_FALSE(transmitter.take(*ring, kModern, pool).has_value());
   EXPECT_EQ(ring->fault(), RingFault::kFrameTooShort);
 }
 
@@ -86,7 +87,7 @@ TEST_F(NetRingTest, AFrameLongerThanAnyPacketIsAFault) {
   start(RingDirection::kFromDriver);
   const auto too_long = static_cast<uint32_t>(12 + kMaxEthernetBytes + 1);
   driver.post(std::vector<uint32_t>{too_long}, false);
-  EXPECT_FALSE(transmitter.take(*ring, kModern).has_value());
+  EXPECT_FALSE(transmitter.take(*ring, kModern, pool).has_value());
   EXPECT_EQ(ring->fault(), RingFault::kFrameTooLong);
   ring->publish();
   EXPECT_FALSE(ring->wants_interrupt());

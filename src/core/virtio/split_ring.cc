@@ -120,7 +120,9 @@ uint16_t SplitRing::stop() {
 }
 
 void SplitRing::memory_changed() {
-  if (running_ && !resolve()) set_fault(RingFault::kRingOutsideRam);
+  if (!running_ || resolve()) return;
+  set_fault(RingFault::kRingOutsideRam);
+  running_ = false;  // there is nothing left to look at
 }
 
 void SplitRing::set_fault(RingFault fault) {

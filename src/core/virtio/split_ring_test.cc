@@ -288,10 +288,16 @@ TEST_F(SplitRingTest, StandsStillAfterAFaultUntilStartedAgain) {
 
 TEST_F(SplitRingTest, FaultsWhenANewMemoryTableNoLongerHoldsIt) {
   start();
+  post({4});
+  use_one();
+  ring->publish();
   const MemoryRegion elsewhere{GuestPhysAddr{0}, kPageSize, 0, 0};
   ASSERT_TRUE(ram.memory.set_regions({&elsewhere, 1}).has_value());
   ring->memory_changed();
   EXPECT_EQ(fault_of_next(), RingFault::kRingOutsideRam);
+  EXPECT_FALSE(ring->running());
+  EXPECT_FALSE(ring->wants_interrupt());
+  EXPECT_FALSE(ring->enable_kick());
 }
 
 // --- notifications ---
