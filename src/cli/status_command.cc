@@ -25,46 +25,53 @@ void line(std::string& out, std::string_view label, const std::string& text) {
 }
 
 void describe_primary(std::string& out, const Json& s) {
-  line(out, "epoch", fmt::format("{} cut ({} early), {} committed; {} ms long, {}", s.value("epoch", 0),
-                                 s.value("early_cuts", 0), s.value("committed_epoch", 0), s.value("epoch_length_ms", 0.0),
-                                 s.value("epoch_policy", std::string())));
+  line(out, "epoch",
+       fmt::format("{} cut ({} early), {} committed; {} ms long, {}", s.value("epoch", 0), s.value("early_cuts", 0),
+                   s.value("committed_epoch", 0), s.value("epoch_length_ms", 0.0),
+                   s.value("epoch_policy", std::string())));
   line(out, "tcp", s.value("tcp_mode", std::string()));
   line(out, "pause", quantiles(s["pause_ms"]));
   for (const char* part : {"stop", "scan", "copy", "save", "cont"})
     line(out, fmt::format("  {}", part), quantiles(s["pause_parts_ms"][part]));
   line(out, "commit", quantiles(s["commit_ms"]));
   const Json& dirty = s["dirty"];
-  line(out, "dirty pages", fmt::format("last {}  mean {:.0f}  max {}", dirty.value("pages_last", 0),
-                                       dirty.value("pages_mean", 0.0), dirty.value("pages_max", 0)));
+  line(out, "dirty pages",
+       fmt::format("last {}  mean {:.0f}  max {}", dirty.value("pages_last", 0), dirty.value("pages_mean", 0.0),
+                   dirty.value("pages_max", 0)));
   const Json& gate = s["gate"];
-  line(out, "gate", fmt::format("{} packets held now, {} at most, {} released", gate.value("packets", 0),
-                                gate.value("packets_max", 0), gate.value("released_packets", 0)));
+  line(out, "gate",
+       fmt::format("{} packets held now, {} at most, {} released", gate.value("packets", 0),
+                   gate.value("packets_max", 0), gate.value("released_packets", 0)));
   line(out, "  wait", quantiles(gate["wait_ms"]));
   if (s["standby"].is_object())
-    line(out, "standby", fmt::format("{}, heartbeat {:.2f} ms, {:.1f} MB sent", s["standby"].value("node", std::string()),
-                                     s["standby"].value("heartbeat_rtt_ms", 0.0),
-                                     s["standby"].value("bytes_sent", 0.0) / 1e6));
-  line(out, "guest clock", fmt::format("{:.0f} ms behind through pauses on this host", s.value("guest_clock_lag_ms", 0.0)));
+    line(out, "standby",
+         fmt::format("{}, heartbeat {:.2f} ms, {:.1f} MB sent", s["standby"].value("node", std::string()),
+                     s["standby"].value("heartbeat_rtt_ms", 0.0), s["standby"].value("bytes_sent", 0.0) / 1e6));
+  line(out, "guest clock",
+       fmt::format("{:.0f} ms behind through pauses on this host", s.value("guest_clock_lag_ms", 0.0)));
 }
 
 std::string describe(const Json& s) {
   std::string state = s.value("state", std::string());
   if (s.contains("sync_progress")) state += fmt::format(" {:.0f} %", 100 * s.value("sync_progress", 0.0));
-  std::string out = fmt::format("{}: {}, {}, generation {}, on {}\n", s.value("name", std::string()),
-                                s.value("role", std::string()), state, s.value("generation", 0),
-                                s.value("node", std::string()));
+  std::string out =
+      fmt::format("{}: {}, {}, generation {}, on {}\n", s.value("name", std::string()), s.value("role", std::string()),
+                  state, s.value("generation", 0), s.value("node", std::string()));
   if (const std::string reason = s.value("reason", std::string()); !reason.empty()) line(out, "because", reason);
   if (s.contains("accelerator"))
-    line(out, "accelerator", s.value("accelerator", std::string()) + " (" + s.value("accelerator_reason", std::string()) + ")");
+    line(out, "accelerator",
+         s.value("accelerator", std::string()) + " (" + s.value("accelerator_reason", std::string()) + ")");
   if (s.contains("pause_ms")) describe_primary(out, s);
   if (s.value("role", std::string()) == "standby")
-    line(out, "received", fmt::format("{} epochs, {:.1f} MB from {}", s.value("epochs", 0),
-                                      s.value("bytes_received", 0.0) / 1e6, s.value("primary", std::string("nobody"))));
+    line(out, "received",
+         fmt::format("{} epochs, {:.1f} MB from {}", s.value("epochs", 0), s.value("bytes_received", 0.0) / 1e6,
+                     s.value("primary", std::string("nobody"))));
   for (const Json& t : s.value("takeovers", Json::array()))
-    line(out, "takeover", fmt::format("generation {}{}: detection {:.0f}, arbitration {:.0f}, restore {:.0f}, announce {:.0f} ms",
-                                      t.value("generation", 0), t.value("planned", false) ? " (planned)" : "",
-                                      t.value("detection_ms", 0.0), t.value("arbitration_ms", 0.0),
-                                      t.value("restore_ms", 0.0), t.value("announce_ms", 0.0)));
+    line(out, "takeover",
+         fmt::format("generation {}{}: detection {:.0f}, arbitration {:.0f}, restore {:.0f}, announce {:.0f} ms",
+                     t.value("generation", 0), t.value("planned", false) ? " (planned)" : "",
+                     t.value("detection_ms", 0.0), t.value("arbitration_ms", 0.0), t.value("restore_ms", 0.0),
+                     t.value("announce_ms", 0.0)));
   return out;
 }
 
@@ -92,6 +99,18 @@ int show_once(const StatusOptions& options) {
   return result;
 }
 
+std::string describe_flow(const Json& f) {
+  const std::string ends = fmt::format("{:<26}{:<26}", f.value("guest", std::string()), f.value("peer", std::string()));
+  if (!f.value("relayed", true)) return fmt::format("{}not relayed: {}\n", ends, f.value("why", std::string()));
+  std::string row = fmt::format("{}{:<8}{:>12}{:>12}", ends, f.value("state", std::string()),
+                                f.value("egress_bytes", 0ull), f.value("ingress_bytes", 0ull));
+  if (f.contains("cwnd"))
+    row += fmt::format("{:>9.2f}{:>10}{:>12}{:>12}{:>9}", f.value("rtt_ms", 0.0), f.value("cwnd", 0ull),
+                       f.value("uncommitted_bytes", 0ull), f.value("undurable_bytes", 0ull),
+                       f.value("retransmitted_bytes", 0ull));
+  return row + "\n";
+}
+
 }  // namespace
 
 int show_flows(const StatusOptions& options) {
@@ -104,14 +123,10 @@ int show_flows(const StatusOptions& options) {
     std::puts(flows->dump().c_str());
     return 0;
   }
-  std::string text = fmt::format("{:<26}{:<26}{:<8}{:>12}{:>12}{:>9}{:>10}{:>12}{:>12}{:>9}\n", "GUEST", "PEER", "STATE",
-                                 "TO PEER", "TO GUEST", "RTT ms", "CWND", "UNCOMMITTED", "UNDURABLE", "RETRANS");
-  for (const Json& f : *flows)
-    text += fmt::format("{:<26}{:<26}{:<8}{:>12}{:>12}{:>9.2f}{:>10}{:>12}{:>12}{:>9}\n", f.value("guest", std::string()),
-                        f.value("peer", std::string()), f.value("state", std::string()), f.value("egress_bytes", 0ull),
-                        f.value("ingress_bytes", 0ull), f.value("rtt_ms", 0.0), f.value("cwnd", 0ull),
-                        f.value("uncommitted_bytes", 0ull), f.value("undurable_bytes", 0ull),
-                        f.value("retransmitted_bytes", 0ull));
+  std::string text =
+      fmt::format("{:<26}{:<26}{:<8}{:>12}{:>12}{:>9}{:>10}{:>12}{:>12}{:>9}\n", "GUEST", "PEER", "STATE", "TO PEER",
+                  "TO GUEST", "RTT ms", "CWND", "UNCOMMITTED", "UNDURABLE", "RETRANS");
+  for (const Json& f : *flows) text += describe_flow(f);
   std::fputs(text.c_str(), stdout);
   return 0;
 }

@@ -9,17 +9,10 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json flow_json(size_t nic, const FlowKey& key, const Flow& flow) {
+Json progress_json(const Flow& flow) {
   const Sender& sender = flow.to_peer();
   const SenderStats& stats = sender.stats();
-  return {{"nic", nic},
-          {"id", flow.id().value()},
-          {"guest", to_string(key.guest)},
-          {"peer", to_string(key.peer)},
-          {"state", to_string(flow.end())},
-          {"egress_bytes", flow.counters().egress_bytes},
-          {"ingress_bytes", flow.counters().ingress_bytes},
-          {"rtt_ms", sender.rtt().srtt().to_millis_f()},
+  return {{"rtt_ms", sender.rtt().srtt().to_millis_f()},
           {"cwnd", sender.cwnd()},
           {"inflight", sender.inflight_bytes()},
           {"mss", sender.mss()},
@@ -30,11 +23,35 @@ Json flow_json(size_t nic, const FlowKey& key, const Flow& flow) {
           {"recoveries", stats.recoveries},
           {"timeouts", stats.timeouts},
           {"tail_probes", stats.tail_probes},
-          {"spurious", stats.spurious},
-          {"dropped_segments", flow.counters().dropped_segments},
-          {"memory_bytes", flow.memory_bytes()}};
+          {"spurious", stats.spurious}};
 }
 
+Json endpoints_json(size_t nic, const FlowKey& key) {
+  Json out = {{"nic", nic}, {"guest", to_string(key.guest)}, {"peer", to_string(key.peer)}};
+  if (key.vlan_ids != 0) out["vlan"] = key.vlan_ids & 0xfff;
+  return out;
+}
+
+// A flow that sleeps has no more to say.
+Json flow_json(size_t nic, const FlowKey& key, const FlowSlot& slot) {
+  Json out = endpoints_json(nic, key);
+  out.update({{"id", slot.id().value()},
+              {"relayed", true},
+              {"state", slot.awake() == nullptr ? "asleep" : to_string(slot.awake()->end())},
+              {"egress_bytes", slot.counters().egress_bytes},
+              {"ingress_bytes", slot.counters().ingress_bytes},
+              {"dropped_segments", slot.counters().dropped_segments},
+              {"memory_bytes", slot.memory_bytes()}});
+  if (slot.awake() != nullptr) out.update(progress_json(*slot.awake()));
+  return out;
+}
+
+Json unrelayed_json(size_t nic, const Unrelayed& connection) {
+  Json out = endpoints_json(nic, connection.key);
+  const bool limit = connection.obstacle == RelayObstacle::kNone;
+  out.update({{"relayed", false}, {"why", limit ? "too many flows" : to_string(connection.obstacle)}});
+  return out;
+}
 }  // namespace
 
 RelayHub::RelayHub(size_t nics, uint64_t hash_secret) {
@@ -231,8 +248,11 @@ EpochPolicy::Waiting RelayHub::waiting() const {
 Json RelayHub::flows() const {
   const std::lock_guard lock(mutex_);
   Json list = Json::array();
-  for (size_t nic = 0; nic < relays_.size(); ++nic)
-    relays_[nic]->for_each_flow([&](const FlowKey& key, const Flow& flow) { list.push_back(flow_json(nic, key, flow)); });
+  for (size_t nic = 0; nic < relays_.size(); ++nic) {
+    relays_[nic]->for_each_flow(
+        [&](const FlowKey& key, const FlowSlot& slot) { list.push_back(flow_json(nic, key, slot)); });
+    for (const Unrelayed& connection : relays_[nic]->unrelayed()) list.push_back(unrelayed_json(nic, connection));
+  }
   return list;
 }
 
@@ -247,7 +267,10 @@ Json RelayHub::counters() const {
                     {"not_relayed", c.not_relayed},
                     {"last_obstacle", to_string(c.last_obstacle)},
                     {"over_limit", c.over_limit},
-                    {"bad_checksum", c.bad_checksum}});
+                    {"bad_checksum", c.bad_checksum},
+                    {"packets_too_big", c.packets_too_big},
+                    {"slept", c.slept},
+                    {"buffer_bytes", relay->pool_bytes()}});
   }
   return list;
 }

@@ -1,6 +1,7 @@
 // Theory of operation: docs/tcp-relay.md.  In short, what ties the halves together:
 //
-//   the guest says something        on_cut() marks it, on_commit() lets it go on: data and FIN to the sender, a reset or
+//   the guest says something        on_cut() marks it, on_commit() lets it go on: data and FIN to the sender, a reset
+//   or
 //                                   a keep-alive probe to the peer.  Solo: at once
 //   the peer says something         data to the guest's sender at once, and into the log; on_ingress_durable() lets it
 //                                   be acknowledged.  Solo: at once
@@ -19,12 +20,18 @@ namespace us {
 
 const char* to_string(FlowEnd end) {
   switch (end) {
-    case FlowEnd::kOpen: return "open";
-    case FlowEnd::kClosed: return "closed";
-    case FlowEnd::kPeerReset: return "reset by the peer";
-    case FlowEnd::kGuestReset: return "reset by the guest";
-    case FlowEnd::kPeerDead: return "the peer is gone";
-    case FlowEnd::kGuestDead: return "the guest takes no data";
+    case FlowEnd::kOpen:
+      return "open";
+    case FlowEnd::kClosed:
+      return "closed";
+    case FlowEnd::kPeerReset:
+      return "reset by the peer";
+    case FlowEnd::kGuestReset:
+      return "reset by the guest";
+    case FlowEnd::kPeerDead:
+      return "the peer is gone";
+    case FlowEnd::kGuestDead:
+      return "the guest takes no data";
   }
   return "?";
 }
@@ -36,8 +43,6 @@ Flow::Flow(const FlowContext& context, const FlowState& state, Sender to_peer, S
       id_(state.id),
       guest_opened_(state.guest_opened),
       timestamps_(state.timestamps),
-      as_guest_template_(state.as_guest),
-      as_peer_template_(state.as_peer),
       as_guest_(state.as_guest),
       as_peer_(state.as_peer),
       to_peer_(std::move(to_peer)),
@@ -67,6 +72,26 @@ Result<std::unique_ptr<Flow>> Flow::open(const FlowContext& context, const FlowS
                                       std::move(peer_clock), std::move(guest_clock)));
   flow->on_policy_changed(now);
   return flow;
+}
+
+Result<std::unique_ptr<Flow>> Flow::wake(const FlowContext& context, const FlowState& state,
+                                         const FlowCounters& counters, Instant now) {
+  US_ASSIGN(std::unique_ptr<Flow> flow, open(context, state, now));
+  flow->embargo_ = false;
+  flow->counters_ = counters;
+  return flow;
+}
+
+bool Flow::at_rest() const {
+  const auto quiet = [](const Receiver& r) {
+    return r.last_ack_sent() == r.next() && r.ackable() == r.next() && r.held().empty() && !r.finished() &&
+           !r.next_deadline();
+  };
+  const auto done = [](const Sender& s) { return s.idle() && !s.fin_committed() && !s.next_deadline(); };
+  const bool something_due = embargo_ || guest_reset_ || reset_peer_ || reset_guest_ || keep_alive_ || probe_peer_ ||
+                             awaiting_answer_ || bound_on_its_way_ || !marks_.empty();
+  return !ended() && !something_due && quiet(from_guest_) && quiet(from_peer_) && done(to_peer_) && done(to_guest_) &&
+         egress_.size() == 0 && ingress_.size() == 0;
 }
 
 void Flow::greet(Instant) {
@@ -195,10 +220,12 @@ void Flow::take_from_peer(const Received& received, const Segment&, Instant now)
     SeqNum at = received.stored.start;
     if (at == data_end) context_.log.append_ingress(context_.nic, id_, received.stored, received.fin, {});
     while (at != data_end) {
-      const RelayBuffer::Spans bytes = ingress_.peek_stored(at, std::min(at.distance_to(data_end), RelayBuffer::kPeekBytes));
+      const RelayBuffer::Spans bytes =
+          ingress_.peek_stored(at, std::min(at.distance_to(data_end), RelayBuffer::kPeekBytes));
       const SeqNum end = at + bytes.size();
       const bool last = end == data_end;
-      context_.log.append_ingress(context_.nic, id_, {at, last ? received.stored.end : end}, last && received.fin, bytes);
+      context_.log.append_ingress(context_.nic, id_, {at, last ? received.stored.end : end}, last && received.fin,
+                                  bytes);
       at = end;
     }
   }
@@ -239,10 +266,9 @@ void Flow::on_cut(Epoch epoch) {
 }
 
 void Flow::on_commit(Epoch epoch, Instant now) {
-  while (!marks_.empty() && marks_.front().epoch <= epoch) {
-    apply_mark(marks_.front(), now);
-    marks_.pop_front();
-  }
+  auto first_left = marks_.begin();
+  for (; first_left != marks_.end() && first_left->epoch <= epoch; ++first_left) apply_mark(*first_left, now);
+  marks_.erase(marks_.begin(), first_left);
 }
 
 void Flow::apply_mark(const Mark& mark, Instant now) {
@@ -356,7 +382,8 @@ FlowState Flow::snapshot(Instant now) {
 }
 
 size_t Flow::memory_bytes() const {
-  return sizeof *this + to_peer_.memory_bytes() + to_guest_.memory_bytes() + egress_.bytes_held() + ingress_.bytes_held();
+  return sizeof *this + to_peer_.memory_bytes() + to_guest_.memory_bytes() + egress_.bytes_held() +
+         ingress_.bytes_held();
 }
 
 }  // namespace us

@@ -9,14 +9,14 @@
 // Egress: the guest's bytes are taken and ACKed to it at once; only bytes of committed epochs go on.  Ingress: the
 // peer's bytes go to the guest at once, and are ACKed to the peer when the standby has them.
 //
-// Pure: inputs on_*(), outputs poll_*(), a deadline.  Poll both sides after every input.  Owned by Relay (relay.h), which
-// finds the flow of a frame and knows the epochs; the log, the chunk pool and the options are the Relay's.
+// Pure: inputs on_*(), outputs poll_*(), a deadline.  Poll both sides after every input.  Owned by Relay (relay.h),
+// which finds the flow of a frame and knows the epochs; the log, the chunk pool and the options are the Relay's.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "base/result.h"
 #include "core/tcp/flow_state.h"
@@ -59,17 +59,17 @@ struct FlowFrame {
 
 enum class FlowEnd : uint8_t {
   kOpen,
-  kClosed,        // both directions finished
+  kClosed,  // both directions finished
   kPeerReset,
   kGuestReset,
-  kPeerDead,      // the relay gave up on the peer; the guest was told
-  kGuestDead,     // the guest takes no data any more; the peer was told
+  kPeerDead,   // the relay gave up on the peer; the guest was told
+  kGuestDead,  // the guest takes no data any more; the peer was told
 };
 const char* to_string(FlowEnd end);
 
 struct FlowCounters {
-  uint64_t egress_bytes = 0;   // taken from the guest
-  uint64_t ingress_bytes = 0;  // taken from the peer
+  uint64_t egress_bytes = 0;      // taken from the guest
+  uint64_t ingress_bytes = 0;     // taken from the peer
   uint32_t dropped_segments = 0;  // of either side, by the receivers' verdicts
   uint32_t urgent_cleared = 0;    // segments whose urgent pointer was taken away (RFC 6093)
 };
@@ -78,6 +78,9 @@ class Flow {
  public:
   // A connection that is being established, or that has just been; `state` as Relay makes it from the handshake.
   static Result<std::unique_ptr<Flow>> open(const FlowContext& context, const FlowState& state, Instant now);
+  // After a sleep (flow_slot.h): `state` is a snapshot() of a flow at rest.
+  static Result<std::unique_ptr<Flow>> wake(const FlowContext& context, const FlowState& state,
+                                            const FlowCounters& counters, Instant now);
   // After a takeover.
   static Result<std::unique_ptr<Flow>> restore(const FlowContext& context, const RestoredFlow& restored, Instant now);
 
@@ -109,13 +112,15 @@ class Flow {
   FlowId id() const { return id_; }
   FlowEnd end() const { return end_; }
   bool ended() const { return end_ != FlowEnd::kOpen; }
+  // Nothing is under way, due, or waited for: what snapshot() says is all there is.
+  bool at_rest() const;
   // An epoch has been cut that has not committed yet.
   bool has_marks() const { return !marks_.empty(); }
   // Something that an epoch carries has changed since the last snapshot().
   bool changed() const { return changed_; }
   FlowState snapshot(Instant now);
 
-  const FrameTemplate& as_guest() const { return as_guest_template_; }
+  FrameTemplate as_guest() const { return as_guest_.snapshot(); }
   const Sender& to_peer() const { return to_peer_; }
   const Receiver& from_peer() const { return from_peer_; }
   const FlowCounters& counters() const { return counters_; }
@@ -135,7 +140,8 @@ class Flow {
   };
 
   Flow(const FlowContext& context, const FlowState& state, Sender to_peer, Sender to_guest, Receiver from_guest,
-       Receiver from_peer, RelayBuffer egress, RelayBuffer ingress, TimestampClock peer_clock, TimestampClock guest_clock);
+       Receiver from_peer, RelayBuffer egress, RelayBuffer ingress, TimestampClock peer_clock,
+       TimestampClock guest_clock);
 
   AckInfo ack_info(const Segment& segment, const TimestampClock& clock, Instant now) const;
   AckBounds bounds_of(const Sender& sender) const;
@@ -161,8 +167,6 @@ class Flow {
   FlowId id_;
   bool guest_opened_;
   bool timestamps_;
-  FrameTemplate as_guest_template_;
-  FrameTemplate as_peer_template_;
   SegmentBuilder as_guest_;
   SegmentBuilder as_peer_;
   Sender to_peer_;
@@ -174,15 +178,15 @@ class Flow {
   TimestampClock peer_clock_;
   TimestampClock guest_clock_;
 
-  std::deque<Mark> marks_;
+  std::vector<Mark> marks_;  // oldest first; a handful
   FlowEnd end_ = FlowEnd::kOpen;
   bool changed_ = true;
-  bool embargo_;              // opened by the guest, and that has not committed: the peer must not hear of it yet
-  bool guest_reset_ = false;  // seen; said to the peer once committed
-  bool reset_peer_ = false;   // due
-  bool reset_guest_ = false;  // due
-  bool keep_alive_ = false;   // seen; passed on once committed
-  bool probe_peer_ = false;   // due
+  bool embargo_;                  // opened by the guest, and that has not committed: the peer must not hear of it yet
+  bool guest_reset_ = false;      // seen; said to the peer once committed
+  bool reset_peer_ = false;       // due
+  bool reset_guest_ = false;      // due
+  bool keep_alive_ = false;       // seen; passed on once committed
+  bool probe_peer_ = false;       // due
   bool awaiting_answer_ = false;  // to a passed-on probe
   SeqNum guest_acked_;            // as of the latest committed epoch
   std::optional<uint32_t> bound_on_its_way_;

@@ -58,6 +58,7 @@ class Parser {
     const IpPlace ip = find_ip(head_);
     out_.ip_offset = ip.offset;
     out_.vlan_tags = ip.vlan_tags;
+    out_.vlan_ids = ip.vlan_ids;
     out_.ip_version = ip.version;
     return ip.status;
   }
@@ -196,8 +197,11 @@ IpPlace find_ip(ByteSpan head) {
   size_t at = kMacBytes;
   const auto has_type = [&] { return at + 2 <= head.size(); };
   const auto type = [&] { return load_be<uint16_t>(head.data() + at); };
-  for (; has_type() && is_vlan(type()); at += 4)
-    if (++out.vlan_tags > kVlanTagsMax) return IpPlace{FrameStatus::kTooManyVlanTags, 0, 0, IpVersion::kV4};
+  for (; has_type() && is_vlan(type()); at += 4) {
+    if (++out.vlan_tags > kVlanTagsMax) return IpPlace{FrameStatus::kTooManyVlanTags, 0, 0, 0, IpVersion::kV4};
+    if (at + 4 > head.size()) return {};
+    out.vlan_ids = out.vlan_ids << 12 | (load_be<uint16_t>(head.data() + at + 2) & 0xfffu);
+  }
   if (!has_type()) return {};
   out.offset = static_cast<uint16_t>(at + 2);
   out.version = type() == kTypeIpv6 ? IpVersion::kV6 : IpVersion::kV4;

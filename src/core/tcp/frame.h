@@ -57,6 +57,7 @@ struct FrameView {
   uint16_t tcp_offset = 0;
   uint16_t payload_offset = 0;  // payload length: segment.payload_length; Ethernet padding is not in it
   uint8_t vlan_tags = 0;
+  uint32_t vlan_ids = 0;  // as in IpPlace
   IpVersion ip_version = IpVersion::kV4;
   bool ip_options = false;     // IPv4 options or IPv6 extension headers were skipped
   bool dont_fragment = false;  // IPv4; always true for IPv6
@@ -78,6 +79,7 @@ struct IpPlace {
   FrameStatus status = FrameStatus::kTruncated;
   uint16_t offset = 0;
   uint8_t vlan_tags = 0;
+  uint32_t vlan_ids = 0;  // of the tags, 12 bits each, the innermost lowest; 0 is untagged or priority-tagged
   IpVersion version = IpVersion::kV4;
 };
 IpPlace find_ip(ByteSpan head);

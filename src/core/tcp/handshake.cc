@@ -7,9 +7,9 @@
 namespace us {
 namespace {
 
-constexpr uint16_t kDefaultMss = 536;      // RFC 9293 section 3.7.1, IPv4
-constexpr uint16_t kDefaultMss6 = 1220;    // and IPv6
-constexpr uint32_t kTimestampBytes = 12;   // of every segment, padded
+constexpr uint16_t kDefaultMss = 536;     // RFC 9293 section 3.7.1, IPv4
+constexpr uint16_t kDefaultMss6 = 1220;   // and IPv6
+constexpr uint32_t kTimestampBytes = 12;  // of every segment, padded
 constexpr uint16_t kSynFlags = tcp_flag::kSyn | tcp_flag::kAck | tcp_flag::kRst;
 
 uint32_t mss_of(const TcpOptions& options, IpVersion version, bool timestamps) {
@@ -28,7 +28,7 @@ size_t FlowKeyHash::operator()(const FlowKey& key) const noexcept {
   };
   mix(std::hash<IpAddress>{}(key.guest.address));
   mix(std::hash<IpAddress>{}(key.peer.address));
-  mix(uint64_t{key.guest.port} << 16 | key.peer.port);
+  mix(uint64_t{key.vlan_ids} << 32 | uint64_t{key.guest.port} << 16 | key.peer.port);
   return h;
 }
 

@@ -20,10 +20,11 @@
 
 namespace us {
 
-// A connection seen from the guest.
+// A connection seen from the guest.  The same addresses in another VLAN are another connection.
 struct FlowKey {
   Endpoint guest;
   Endpoint peer;
+  uint32_t vlan_ids = 0;  // IpPlace::vlan_ids
   bool operator==(const FlowKey&) const = default;
 };
 struct FlowKeyHash {

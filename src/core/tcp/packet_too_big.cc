@@ -30,6 +30,7 @@ PacketTooBig quoted_segment(const IpAddress& source, const IpAddress& destinatio
   return {{source, load_be<uint16_t>(tcp)},
           {destination, load_be<uint16_t>(tcp + 2)},
           SeqNum(load_be<uint32_t>(tcp + 4)),
+          0,
           0};
 }
 
@@ -93,7 +94,9 @@ std::optional<PacketTooBig> parse_packet_too_big(ByteSpan frame) {
   const IpPlace ip = find_ip(frame);
   if (ip.status != FrameStatus::kTcp) return std::nullopt;
   const ByteSpan packet = frame.subspan(ip.offset);
-  return ip.version == IpVersion::kV4 ? parse_v4(packet) : parse_v6(packet);
+  std::optional<PacketTooBig> report = ip.version == IpVersion::kV4 ? parse_v4(packet) : parse_v6(packet);
+  if (report) report->vlan_ids = ip.vlan_ids;
+  return report;
 }
 
 }  // namespace us

@@ -19,6 +19,7 @@ struct PacketTooBig {
   Endpoint source;  // of the segment that did not pass
   Endpoint destination;
   SeqNum seq;
+  uint32_t vlan_ids = 0;  // of the report (IpPlace)
   uint32_t ip_bytes = 0;  // the largest IP packet that passes
 
   static constexpr uint32_t kIpv4BytesMin = 68;    // RFC 791

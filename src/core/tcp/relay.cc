@@ -1,6 +1,7 @@
 #include "core/tcp/relay.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -27,13 +28,28 @@ Relay::Disposition Relay::on_uplink_frame(const VnetHeader& vnet, ByteSpan frame
 Relay::Disposition Relay::dispatch(const VnetHeader& vnet, ByteSpan frame, bool from_guest, Instant now) {
   if (!enabled_ && by_key_.empty()) return Disposition::kPass;
   FrameView view;
-  if (parse_frame(frame, static_cast<uint32_t>(frame.size()), vnet, view) != FrameStatus::kTcp) return Disposition::kPass;
-  const FlowKey key = from_guest ? FlowKey{view.source(), view.destination()} : FlowKey{view.destination(), view.source()};
+  const FrameStatus status = parse_frame(frame, static_cast<uint32_t>(frame.size()), vnet, view);
+  if (status == FrameStatus::kNotTcp && !from_guest)
+    if (const auto report = parse_packet_too_big(frame)) return on_report(*report, now);
+  if (status != FrameStatus::kTcp) return Disposition::kPass;
+  const FlowKey key = from_guest ? FlowKey{view.source(), view.destination(), view.vlan_ids}
+                                 : FlowKey{view.destination(), view.source(), view.vlan_ids};
   const ByteSpan bytes = frame.subspan(view.payload_offset, view.segment.payload_length);
   const Gather payload(&bytes, 1);
   const auto found = by_key_.find(key);
   if (found == by_key_.end()) return watch_handshake(key, view, payload, from_guest, now);
   deliver(*found->second, view, payload, from_guest, now);
+  return Disposition::kTaken;
+}
+
+// The relay is who sent the segment, so the report is for it alone.
+Relay::Disposition Relay::on_report(const PacketTooBig& report, Instant now) {
+  const auto found = by_key_.find({report.source, report.destination, report.vlan_ids});
+  if (found == by_key_.end()) return Disposition::kPass;
+  ++counters_.packets_too_big;
+  if (found->second->slot.awake() == nullptr) return Disposition::kTaken;  // nothing is in flight: forged, or too late
+  awake(*found->second, now).on_packet_too_big(report.ip_bytes, report.seq);
+  touch(*found->second);
   return Disposition::kTaken;
 }
 
@@ -43,10 +59,10 @@ void Relay::deliver(Entry& entry, const FrameView& view, Gather payload, bool fr
     return;
   }
   if (from_guest) {
-    entry.flow->on_guest_segment(view, payload, now);
+    awake(entry, now).on_guest_segment(view, payload, now);
     uncommitted_ = uncommitted_ || !context_.solo;
   } else {
-    entry.flow->on_peer_segment(view, payload, now);
+    awake(entry, now).on_peer_segment(view, payload, now);
   }
   touch(entry);
 }
@@ -59,10 +75,12 @@ Relay::Disposition Relay::watch_handshake(const FlowKey& key, const FrameView& v
   if (completed->obstacle != RelayObstacle::kNone) {
     ++counters_.not_relayed;
     counters_.last_obstacle = completed->obstacle;
+    refuse(key, completed->obstacle);
     return Disposition::kPass;
   }
   if (by_id_.size() >= limits_.flows_max) {
     ++counters_.over_limit;
+    refuse(key, RelayObstacle::kNone);
     return Disposition::kPass;
   }
   FlowState state = completed->state;
@@ -75,9 +93,14 @@ Relay::Disposition Relay::watch_handshake(const FlowKey& key, const FrameView& v
   ++counters_.opened;
   context_.log.append_open(context_.nic, (*flow)->snapshot(now));
   Entry& entry = add(key, std::move(*flow));
-  entry.flow->greet(now);
+  awake(entry, now).greet(now);
   deliver(entry, view, payload, from_guest, now);
   return Disposition::kTaken;
+}
+
+void Relay::refuse(const FlowKey& key, RelayObstacle obstacle) {
+  if (unrelayed_.size() >= limits_.unrelayed_listed_max) unrelayed_.pop_front();
+  unrelayed_.push_back({key, obstacle});
 }
 
 // ---- policy, epochs ----
@@ -89,7 +112,8 @@ void Relay::set_options(const RelayOptions& options, Instant now) {
   const SenderConfig defaults;
   peer_sender_.burst_bytes_max = guest_sender_.burst_bytes_max = options.offload ? defaults.burst_bytes_max : 0;
   for (auto& [id, entry] : by_id_) {
-    entry->flow->on_policy_changed(now);
+    if (entry->slot.awake() == nullptr) continue;  // it will find out when it wakes
+    entry->slot.awake()->on_policy_changed(now);
     touch(*entry);
   }
 }
@@ -98,8 +122,14 @@ void Relay::set_solo(bool solo, Instant now) {
   if (solo == context_.solo) return;
   context_.solo = solo;
   uncommitted_ = false;
+  // There are no cuts in solo, and the first one of a session carries every flow.
+  changed_.clear();
+  marked_.clear();
+  ended_.clear();
+  for (auto& [id, entry] : by_id_) entry->changed = entry->marked = false;
   for (auto& [id, entry] : by_id_) {
-    entry->flow->on_policy_changed(now);
+    if (entry->slot.awake() == nullptr) continue;  // it will find out when it wakes
+    entry->slot.awake()->on_policy_changed(now);
     touch(*entry);
   }
 }
@@ -108,11 +138,12 @@ void Relay::on_cut(Epoch epoch, Instant now, std::vector<FlowState>& changed, st
   for (const FlowId id : changed_) {
     Entry* entry = find(id);
     if (entry == nullptr) continue;
+    Flow& flow = awake(*entry, now);
     entry->changed = false;
-    entry->flow->on_cut(epoch);
+    flow.on_cut(epoch);
     if (!entry->marked) marked_.push_back(id);
     entry->marked = true;
-    if (entry->flow->changed()) changed.push_back(entry->flow->snapshot(now));
+    if (flow.changed()) changed.push_back(flow.snapshot(now));
   }
   changed_.clear();
   ended.insert(ended.end(), ended_.begin(), ended_.end());
@@ -121,37 +152,32 @@ void Relay::on_cut(Epoch epoch, Instant now, std::vector<FlowState>& changed, st
 }
 
 void Relay::on_commit(Epoch epoch, Instant now) {
-  for (size_t i = 0; i < marked_.size();) {
-    Entry* entry = find(marked_[i]);
-    if (entry != nullptr) {
-      entry->flow->on_commit(epoch, now);
-      touch(*entry);
-      entry->marked = entry->flow->has_marks();
-    }
-    if (entry != nullptr && entry->marked) {
-      ++i;
-    } else {
-      marked_[i] = marked_.back();
-      marked_.pop_back();
-    }
-  }
+  const auto settled = [&](FlowId id) {
+    Entry* entry = find(id);
+    if (entry == nullptr) return true;
+    Flow& flow = awake(*entry, now);
+    flow.on_commit(epoch, now);
+    const bool waits = entry->marked = flow.has_marks();
+    touch(*entry);  // which may end it
+    return !waits;
+  };
+  std::erase_if(marked_, settled);
 }
 
 void Relay::on_ingress_durable(FlowId id, SeqRange range, Instant now) {
   if (Entry* entry = find(id)) {
-    entry->flow->on_ingress_durable(range, now);
+    awake(*entry, now).on_ingress_durable(range, now);
     touch(*entry);
   }
 }
 
 void Relay::on_clock_bound_durable(FlowId id, uint32_t bound, Instant now) {
-  if (Entry* entry = find(id)) entry->flow->on_clock_bound_durable(bound, now);
+  if (Entry* entry = find(id)) awake(*entry, now).on_clock_bound_durable(bound, now);
 }
 
 void Relay::begin_session(Instant now) {
-  ended_.clear();
   for (auto& [id, entry] : by_id_) {
-    entry->flow->log_everything(now);
+    awake(*entry, now).log_everything(now);
     touch(*entry);
   }
 }
@@ -165,14 +191,19 @@ void Relay::restore(const std::vector<RestoredFlow>& flows, Instant now) {
       ++counters_.ended;
       continue;
     }
-    const FrameTemplate& frame = (*flow)->as_guest();
-    Entry& entry = add({frame.source, frame.destination}, std::move(*flow));
-    entry.flow->greet(now);
+    const FrameTemplate frame = (*flow)->as_guest();
+    Entry& entry = add({frame.source, frame.destination, frame.vlan_ids()}, std::move(*flow));
+    awake(entry, now).greet(now);
     touch(entry);
   }
 }
 
 // ---- turns and time ----
+
+Flow& Relay::awake(Entry& entry, Instant now) {
+  if (next_sweep_ == Instant::far_future()) next_sweep_ = now + kSilence;
+  return entry.slot.wake(context_, now);
+}
 
 Relay::Entry* Relay::find(FlowId id) {
   const auto found = by_id_.find(id);
@@ -181,9 +212,7 @@ Relay::Entry* Relay::find(FlowId id) {
 
 Relay::Entry& Relay::add(const FlowKey& key, std::unique_ptr<Flow> flow) {
   const FlowId id = flow->id();
-  auto entry = std::make_unique<Entry>();
-  entry->key = key;
-  entry->flow = std::move(flow);
+  auto entry = std::make_unique<Entry>(Entry{key, FlowSlot(std::move(flow))});
   Entry& added = *entry;
   by_id_[id] = entry.get();
   by_key_[key] = std::move(entry);
@@ -191,32 +220,37 @@ Relay::Entry& Relay::add(const FlowKey& key, std::unique_ptr<Flow> flow) {
 }
 
 void Relay::touch(Entry& entry) {
-  const FlowId id = entry.flow->id();
-  if (!entry.changed && entry.flow->changed()) {
-    entry.changed = true;
-    changed_.push_back(id);
-  }
-  if (entry.flow->ended()) return finish(entry);
+  const FlowId id = entry.slot.id();
+  entry.active = true;
+  note_changed(entry);
+  if (entry.slot.awake()->ended()) return finish(entry);
   if (!entry.ready_to_peer) ready_to_peer_.push_back(id);
   if (!entry.ready_to_guest) ready_to_guest_.push_back(id);
   entry.ready_to_peer = entry.ready_to_guest = true;
 }
 
+void Relay::note_changed(Entry& entry) {
+  if (context_.solo || entry.changed || !entry.slot.awake()->changed()) return;
+  entry.changed = true;
+  changed_.push_back(entry.slot.id());
+}
+
 void Relay::rearm(Entry& entry) {
   // A side that waits for its turn is polled soon, or cannot be polled at all now (stopped ring, full tap).
   Instant next = Instant::far_future();
-  if (!entry.ready_to_peer) next = std::min(next, entry.flow->peer_deadline());
-  if (!entry.ready_to_guest) next = std::min(next, entry.flow->guest_deadline());
+  const Flow& flow = *entry.slot.awake();
+  if (!entry.ready_to_peer) next = std::min(next, flow.peer_deadline());
+  if (!entry.ready_to_guest) next = std::min(next, flow.guest_deadline());
   if (next == entry.timer) return;
-  if (entry.timer != Instant::far_future()) timers_.erase({entry.timer, entry.flow->id()});
+  if (entry.timer != Instant::far_future()) timers_.erase({entry.timer, flow.id()});
   entry.timer = next;
-  if (next != Instant::far_future()) timers_.emplace(next, entry.flow->id());
+  if (next != Instant::far_future()) timers_.emplace(next, flow.id());
 }
 
 void Relay::finish(Entry& entry) {
-  const FlowId id = entry.flow->id();
+  const FlowId id = entry.slot.id();
   if (entry.timer != Instant::far_future()) timers_.erase({entry.timer, id});
-  ended_.push_back(id);
+  if (!context_.solo) ended_.push_back(id);
   ++counters_.ended;
   const FlowKey key = entry.key;
   by_id_.erase(id);
@@ -231,22 +265,24 @@ std::optional<FlowFrame> Relay::poll(ReadyList& list, bool to_guest, Instant now
       list.pop_front();
       continue;
     }
-    std::optional<FlowFrame> frame = to_guest ? entry->flow->poll_to_guest(now) : entry->flow->poll_to_peer(now);
-    if (!entry->changed && entry->flow->changed()) {
-      entry->changed = true;
-      changed_.push_back(id);
-    }
+    Flow& flow = *entry->slot.awake();
+    std::optional<FlowFrame> frame = to_guest ? flow.poll_to_guest(now) : flow.poll_to_peer(now);
+    note_changed(*entry);
     if (frame) {
       // One frame, then the next flow's turn.
       list.pop_front();
-      if (entry->flow->ended()) finish(*entry);
-      else list.push_back(id);
+      if (flow.ended())
+        finish(*entry);
+      else
+        list.push_back(id);
       return frame;
     }
     list.pop_front();
     (to_guest ? entry->ready_to_guest : entry->ready_to_peer) = false;
-    if (entry->flow->ended()) finish(*entry);
-    else rearm(*entry);
+    if (flow.ended())
+      finish(*entry);
+    else
+      rearm(*entry);
   }
   return std::nullopt;
 }
@@ -261,11 +297,27 @@ void Relay::on_deadline(Instant now) {
     Entry* entry = find(id);
     US_CHECK(entry != nullptr);
     entry->timer = Instant::far_future();
-    entry->flow->on_deadline(now);
+    awake(*entry, now).on_deadline(now);
     touch(*entry);
   }
+  if (next_sweep_ <= now) sweep(now);
 }
 
-Instant Relay::next_deadline() const { return timers_.empty() ? Instant::far_future() : timers_.begin()->first; }
+// A flow in one of the lists, or with a timer, is not at rest, or will be looked at soon.
+void Relay::sweep(Instant now) {
+  bool any_awake = false;
+  for (auto& [id, entry] : by_id_) {
+    if (entry->slot.awake() == nullptr) continue;
+    const bool listed = entry->changed || entry->marked || entry->ready_to_peer || entry->ready_to_guest;
+    const bool silent = !std::exchange(entry->active, false);
+    if (silent && !listed && entry->timer == Instant::far_future() && entry->slot.sleep(now)) ++counters_.slept;
+    any_awake = any_awake || entry->slot.awake() != nullptr;
+  }
+  next_sweep_ = any_awake ? now + kSilence : Instant::far_future();
+}
+
+Instant Relay::next_deadline() const {
+  return timers_.empty() ? next_sweep_ : std::min(timers_.begin()->first, next_sweep_);
+}
 
 }  // namespace us

@@ -8,7 +8,7 @@
 //
 // Pure and single-threaded.  Bounded: flows, half-open connections and buffer memory have limits, beyond which a new
 // connection goes unrelayed.  Output of flows obeys the same gate as every frame: the owner polls only while the host
-// may speak.
+// may speak.  A flow that has been silent for kSilence sleeps (flow_slot.h).
 #pragma once
 
 #include <deque>
@@ -17,29 +17,40 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/tcp/flow.h"
+#include "core/tcp/flow_slot.h"
 #include "core/tcp/handshake.h"
+#include "core/tcp/packet_too_big.h"
 
 namespace us {
 
 struct RelayLimits {
   size_t flows_max = 32768;
   size_t buffer_bytes_max = size_t{256} << 20;
+  size_t unrelayed_listed_max = 64;
   HandshakeLimits handshake;
+};
+
+// A connection that goes through the plain gate.
+struct Unrelayed {
+  FlowKey key;
+  RelayObstacle obstacle = RelayObstacle::kNone;  // kNone: beyond a limit
 };
 
 struct RelayCounters {
   uint64_t opened = 0;
   uint64_t ended = 0;
-  uint64_t not_relayed = 0;       // completed handshakes with an obstacle
-  uint64_t over_limit = 0;        // completed handshakes beyond flows_max
+  uint64_t not_relayed = 0;  // completed handshakes with an obstacle
+  uint64_t over_limit = 0;   // completed handshakes beyond flows_max
   uint64_t bad_checksum = 0;
+  uint64_t packets_too_big = 0;  // ICMP reports about a segment of a flow
+  uint64_t slept = 0;
   RelayObstacle last_obstacle = RelayObstacle::kNone;
 };
 
 class Relay {
  public:
   enum class Disposition { kPass, kTaken };
+  static constexpr Duration kSilence = Duration::seconds(10);
 
   Relay(uint8_t nic, const RelayLimits& limits, uint64_t hash_secret, RelayLog& log);
 
@@ -75,29 +86,38 @@ class Relay {
   bool holds_uncommitted() const { return uncommitted_; }
   template <typename Visit>
   void for_each_flow(Visit visit) const {
-    for (const auto& [id, entry] : by_id_) visit(entry->key, *entry->flow);
+    for (const auto& [id, entry] : by_id_) visit(entry->key, static_cast<const FlowSlot&>(entry->slot));
   }
+  // The latest of them, oldest first.
+  const std::deque<Unrelayed>& unrelayed() const { return unrelayed_; }
+  size_t pool_bytes() const { return pool_.bytes_in_use(); }
 
  private:
   struct Entry {
     FlowKey key;
-    std::unique_ptr<Flow> flow;
-    bool ready_to_peer = false;   // in ready_to_peer_
-    bool ready_to_guest = false;  // in ready_to_guest_
-    bool changed = false;         // in changed_
-    bool marked = false;          // in marked_
+    FlowSlot slot;
+    bool active = true;                     // since the last sweep
+    bool ready_to_peer = false;             // in ready_to_peer_
+    bool ready_to_guest = false;            // in ready_to_guest_
+    bool changed = false;                   // in changed_
+    bool marked = false;                    // in marked_
     Instant timer = Instant::far_future();  // as in timers_
   };
   using ReadyList = std::deque<FlowId>;
 
   Disposition dispatch(const VnetHeader& vnet, ByteSpan frame, bool from_guest, Instant now);
   Disposition watch_handshake(const FlowKey& key, const FrameView& view, Gather payload, bool from_guest, Instant now);
+  Disposition on_report(const PacketTooBig& report, Instant now);
+  void refuse(const FlowKey& key, RelayObstacle obstacle);
   void deliver(Entry& entry, const FrameView& view, Gather payload, bool from_guest, Instant now);
   Entry* find(FlowId id);
   Entry& add(const FlowKey& key, std::unique_ptr<Flow> flow);
   void touch(Entry& entry);
+  void note_changed(Entry& entry);
   void rearm(Entry& entry);
   void finish(Entry& entry);
+  Flow& awake(Entry& entry, Instant now);
+  void sweep(Instant now);
   std::optional<FlowFrame> poll(ReadyList& list, bool to_guest, Instant now);
 
   RelayLimits limits_;
@@ -118,6 +138,8 @@ class Relay {
   std::vector<FlowId> marked_;
   std::vector<FlowId> ended_;
   std::set<std::pair<Instant, FlowId>> timers_;
+  Instant next_sweep_ = Instant::far_future();  // set while a flow is awake
+  std::deque<Unrelayed> unrelayed_;
   RelayCounters counters_;
 };
 

@@ -46,8 +46,8 @@ struct LoggedIngress {
 struct RestoredFlow {
   uint8_t nic = 0;
   // As of the committed epoch.  Three things are made right for the new primary: peer_clock.bound is the greatest that
-  // was ever logged; ingress_capacity has room for what is held and for `later`; from_guest knows nothing ahead of a hole, neither
-  // bytes nor a FIN, because the log has only what was in order.
+  // was ever logged; ingress_capacity has room for what is held and for `later`; from_guest knows nothing ahead of a
+  // hole, neither bytes nor a FIN, because the log has only what was in order.
   FlowState state;
   LoggedBytes egress;                // [first_needed(to_peer), to_peer.committed)
   LoggedBytes ingress;               // [first_needed(to_guest), stream_end(from_peer))

@@ -40,6 +40,12 @@ FrameTemplate FrameTemplate::from_frame(const FrameView& frame) {
   return out;
 }
 
+uint32_t FrameTemplate::vlan_ids() const {
+  uint32_t ids = 0;
+  for (size_t i = 0; i < vlan_tags; ++i) ids = ids << 12 | (vlan[i].control & 0xfffu);
+  return ids;
+}
+
 SegmentBuilder::SegmentBuilder(const FrameTemplate& frame) : ip_id_(frame.ip_id) {
   US_CHECK(frame.vlan_tags <= frame.vlan.size());
   US_CHECK(frame.source.address.version() == frame.destination.address.version());

@@ -39,6 +39,7 @@ struct FrameTemplate {
   bool dont_fragment = true;  // IPv4
   uint16_t ip_id = 0;         // IPv4: of the next frame
 
+  uint32_t vlan_ids() const;  // as IpPlace::vlan_ids
   // What the next frame of the same sender would look like.
   static FrameTemplate from_frame(const FrameView& frame);
   bool operator==(const FrameTemplate&) const = default;
