@@ -376,7 +376,8 @@ FlowState Flow::snapshot(Instant now) {
   state.egress_capacity = egress_.capacity();
   state.ingress_capacity = ingress_.capacity();
   state.guest_reset = guest_reset_;
-  state.keep_alive = keep_alive_;
+  state.keep_alive =
+      keep_alive_ || std::any_of(marks_.begin(), marks_.end(), [](const Mark& mark) { return mark.keep_alive; });
   state.position = context_.log.position();
   return state;
 }

@@ -31,7 +31,6 @@ std::optional<FlowFrame> Flow::poll_to_peer(Instant now) {
     const RelayBuffer::Spans payload = egress_.peek(out->seq, out->length);
     return build_to_peer(segment, from_peer_.take_ack(ingress_, now), payload, now);
   }
-  if (to_peer_.verdict() == SenderVerdict::kPeerDead) reset_guest_ = true;
   if (const auto ack = from_peer_.poll_ack(ingress_, now)) {
     want_clock_bound(now);
     Segment segment = segment_to_peer(now);
@@ -101,7 +100,6 @@ std::optional<FlowFrame> Flow::poll_to_guest(Instant now) {
     if (out->length > out->mss) segment.gso_size = static_cast<uint16_t>(out->mss);
     return build_to_guest(segment, from_guest_.take_ack(egress_, now), ingress_.peek(out->seq, out->length), now);
   }
-  if (to_guest_.verdict() == SenderVerdict::kPeerDead) reset_peer_ = true;
   if (const auto ack = from_guest_.poll_ack(egress_, now)) {
     segment.seq = to_guest_.nxt();
     const FlowFrame frame = build_to_guest(segment, *ack, {}, now);
@@ -133,6 +131,9 @@ FlowFrame Flow::reset_to_guest(Instant now) {
 void Flow::on_deadline(Instant now) {
   if (const auto at = to_peer_.next_deadline(); at && *at <= now && !embargo_) to_peer_.on_deadline(now);
   if (const auto at = to_guest_.next_deadline(); at && *at <= now) to_guest_.on_deadline(now);
+  // Only time makes a side count as dead.  The other one is told (rule 6).
+  if (to_peer_.verdict() == SenderVerdict::kPeerDead) reset_guest_ = true;
+  if (to_guest_.verdict() == SenderVerdict::kPeerDead) reset_peer_ = true;
 }
 
 Instant Flow::peer_deadline() const {

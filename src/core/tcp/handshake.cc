@@ -130,7 +130,10 @@ FlowState HandshakeTracker::state_of(const Entry& entry, const FrameView& last, 
     return s;
   };
   const IpVersion version = last.ip_version;
-  state.to_peer = sender(guest_first, peer.isn, mss_of(peer.options, version, timestamps), peer_shift, peer_window);
+  // The guest's own MSS says what its link carries, which lies on our way to the peer: it would send no more either.
+  const uint32_t peer_mss =
+      std::min(mss_of(peer.options, version, timestamps), mss_of(guest.options, version, timestamps));
+  state.to_peer = sender(guest_first, peer.isn, peer_mss, peer_shift, peer_window);
   state.to_guest = sender(peer_first, guest.isn, mss_of(guest.options, version, timestamps), guest_shift, guest_window);
 
   ReceiverConfig config;

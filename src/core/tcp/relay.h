@@ -81,6 +81,7 @@ class Relay {
   Instant next_deadline() const;
 
   size_t size() const { return by_id_.size(); }
+  size_t half_open() const { return handshakes_.size(); }
   const RelayCounters& counters() const { return counters_; }
   // The guest has said something on a flow that no committed epoch contains yet.
   bool holds_uncommitted() const { return uncommitted_; }
