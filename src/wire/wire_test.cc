@@ -128,8 +128,8 @@ TEST_F(WireTest, EachDirectionHasItsOwnLosses) {
 }
 
 TEST_F(WireTest, AFullQueueDropsAndCounts) {
-  // 100 frames at once into a queue of ten, on a line that needs a second for each.
-  in_namespace({{.bits_per_second = 1600, .queue_packets = 10}, {}}, [](Wire& wire, Port& a, Port&) {
+  // 100 frames at once into a queue of ten, on a line that needs ten seconds for each.
+  in_namespace({{.bits_per_second = 160, .queue_packets = 10}, {}}, [](Wire& wire, Port& a, Port&) {
     for (uint32_t i = 0; i < 100; ++i) a.send(i);
     WireCounters counters = wire.counters();
     while (counters.a_to_b.in < 100) counters = wire.counters();
