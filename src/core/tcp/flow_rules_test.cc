@@ -323,6 +323,23 @@ TEST(FlowRule4, AnAckForWhatTheOldPrimaryHadSentIsValid) {
             "");
 }
 
+TEST(FlowRule4, AnAckBeyondWhatTheNewPrimaryHasSentIsValid) {
+  RelayRig rig(RigSetup{});
+  rig.connect();
+  rig.send(true, 30'000);
+  rig.send(true, 30'000);
+  rig.cut();
+  rig.commit();
+  rig.take_over();
+  ASSERT_FALSE(rig.sent_to_peer.empty());
+  const RelayRig::Sent& last = rig.sent_to_peer.back();
+  EXPECT_LT(*last.segment.seq + last.segment.length, 20'000u) << "a new window";
+  rig.peer(". ack 40001");  // the old primary had come so far
+  EXPECT_EQ(rig.flow()->to_peer().una().value() - rig.setup().guest.isn, 40'001u);
+  EXPECT_GE(*rig.sent_to_peer.back().segment.seq, 40'001u);
+  EXPECT_EQ(rig.violation(), "");
+}
+
 TEST(FlowRule4, WhatTheGuestSaidAfterTheEpochIsForgottenAndSaidAgain) {
   EXPECT_EQ(run_relay_script(R"(
     guest  . 1:1001(1000)

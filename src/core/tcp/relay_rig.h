@@ -167,6 +167,32 @@ class RelayRig {
     s.length = length;
     return say(from_guest, s);
   }
+  // The handshake is over; the setup says what was agreed.  say() does it.
+  void begin_judging() {
+    if (judge_) return;
+    const auto scaled = setup_.guest.scale && setup_.peer.scale;
+    judge_.emplace(
+        FlowJudge::Begin{.guest_scale = static_cast<uint8_t>(scaled ? std::min(*setup_.guest.scale, 14u) : 0),
+                         .peer_scale = static_cast<uint8_t>(scaled ? std::min(*setup_.peer.scale, 14u) : 0),
+                         .guest_edge = uint32_t{1} + setup_.guest.syn_window,
+                         .peer_edge = uint32_t{1} + setup_.peer.syn_window,
+                         .timestamps = setup_.guest.timestamps && setup_.peer.timestamps,
+                         .guest_ts = setup_.guest.clock,
+                         .peer_ts = setup_.peer.clock});
+    next_[0] = next_[1] = 1;
+    got_[0] = got_[1] = 1;
+  }
+
+  // Fills in what is not written.
+  void complete(bool from_guest, ScriptSegment& s) {
+    const RigSide& side = from_guest ? setup_.guest : setup_.peer;
+    if (!s.seq) s.seq = next_[from_guest];
+    if (!s.ack && s.has('.')) s.ack = got_[from_guest];
+    if (!s.window) s.window = side.window;
+    if (!s.timestamps && setup_.guest.timestamps && setup_.peer.timestamps && side.timestamps)
+      s.timestamps = {clock(side), echo_[from_guest].value_or(clock(other(from_guest)))};
+  }
+
   // Any frame.
   Relay::Disposition put(bool from_guest, const Bytes& frame) {
     disposition_ = from_guest ? relay_->on_guest_frame({}, frame, now_) : relay_->on_uplink_frame({}, frame, now_);
@@ -200,6 +226,24 @@ class RelayRig {
       f.payload.push_back(from_guest ? guest_byte(n) : peer_byte(n));
     }
     return f;
+  }
+
+  // And what a segment of the wire looks like in scripts.
+  ScriptSegment to_script(const Segment& s, bool to_guest) const {
+    ScriptSegment out;
+    const std::string_view letters = "FSRP.UEW";
+    for (size_t i = 0; i < letters.size(); ++i)
+      if (s.has(static_cast<uint16_t>(1u << i))) out.flags += letters[i];
+    out.seq = relative(s.seq, !to_guest);
+    out.length = s.payload_length;
+    if (s.has(tcp_flag::kAck)) out.ack = relative(s.ack, to_guest);
+    out.window = s.window;
+    out.ecn = static_cast<uint8_t>(s.ecn);
+    if (s.options.timestamps) out.timestamps = {s.options.timestamps->value, s.options.timestamps->echo};
+    out.sack_blocks.emplace();
+    for (const SeqRange& r : s.options.sack())
+      out.sack_blocks->emplace_back(relative(r.start, to_guest), relative(r.end, to_guest));
+    return out;
   }
 
   // ---- epochs, the standby, time ----
@@ -314,6 +358,8 @@ class RelayRig {
   Instant now() const { return now_; }
   bool solo() const { return solo_; }
   uint32_t next(bool guest) const { return next_[guest]; }
+  // What a side has got in order.
+  uint32_t got(bool guest) const { return got_[guest]; }
   RigSetup& setup() { return setup_; }
 
  private:
@@ -331,30 +377,6 @@ class RelayRig {
   void start_relay() {
     log_ = std::make_unique<RelayLog>();
     relay_ = std::make_unique<Relay>(uint8_t{0}, setup_.limits, 0x9e3779b97f4a7c15u, *log_);
-  }
-
-  void begin_judging() {
-    if (judge_) return;
-    const auto scaled = setup_.guest.scale && setup_.peer.scale;
-    judge_.emplace(
-        FlowJudge::Begin{.guest_scale = static_cast<uint8_t>(scaled ? std::min(*setup_.guest.scale, 14u) : 0),
-                         .peer_scale = static_cast<uint8_t>(scaled ? std::min(*setup_.peer.scale, 14u) : 0),
-                         .guest_edge = uint32_t{1} + setup_.guest.syn_window,
-                         .peer_edge = uint32_t{1} + setup_.peer.syn_window,
-                         .timestamps = setup_.guest.timestamps && setup_.peer.timestamps,
-                         .guest_ts = setup_.guest.clock,
-                         .peer_ts = setup_.peer.clock});
-    next_[0] = next_[1] = 1;
-    got_[0] = got_[1] = 1;
-  }
-
-  void complete(bool from_guest, ScriptSegment& s) {
-    const RigSide& side = from_guest ? setup_.guest : setup_.peer;
-    if (!s.seq) s.seq = next_[from_guest];
-    if (!s.ack && s.has('.')) s.ack = got_[from_guest];
-    if (!s.window) s.window = side.window;
-    if (!s.timestamps && setup_.guest.timestamps && setup_.peer.timestamps && side.timestamps)
-      s.timestamps = {clock(side), echo_[from_guest].value_or(clock(other(from_guest)))};
   }
 
   void settle(const DurableRecord& r) {
@@ -418,23 +440,6 @@ class RelayRig {
     if (!judge_) return;
     const std::string broken = to_guest ? judge_->to_guest(s, sent.payload) : judge_->to_peer(s, sent.payload);
     if (!broken.empty()) violate(broken + ": " + to_string(s));
-  }
-
-  ScriptSegment to_script(const Segment& s, bool to_guest) const {
-    ScriptSegment out;
-    const std::string_view letters = "FSRP.UEW";
-    for (size_t i = 0; i < letters.size(); ++i)
-      if (s.has(static_cast<uint16_t>(1u << i))) out.flags += letters[i];
-    out.seq = relative(s.seq, !to_guest);
-    out.length = s.payload_length;
-    if (s.has(tcp_flag::kAck)) out.ack = relative(s.ack, to_guest);
-    out.window = s.window;
-    out.ecn = static_cast<uint8_t>(s.ecn);
-    if (s.options.timestamps) out.timestamps = {s.options.timestamps->value, s.options.timestamps->echo};
-    out.sack_blocks.emplace();
-    for (const SeqRange& r : s.options.sack())
-      out.sack_blocks->emplace_back(relative(r.start, to_guest), relative(r.end, to_guest));
-    return out;
   }
 
   void violate(const std::string& what) {
