@@ -6,6 +6,8 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "core/memory/audit_judge.h"
+#include "core/memory/copy_audit.h"
 #include "core/replica/frame_epoch.h"
 #include "core/replica/frame_parser.h"
 #include "core/replica/wire.h"
@@ -38,14 +40,49 @@ class NullSink : public PageSink {
   static constexpr uint64_t kRamPages = 4096;
 };
 
+// Both halves of an audit, of a RAM of two regions and a bit, fed with whatever comes.
+class Audits {
+ public:
+  Audits() : ram_(kPages * kPageSize), audit_(ram_.data(), kPages) {
+    auto hashes = std::make_unique<RamHashes>(kPages);
+    hashes->hash(ram_.data(), 0, kPages);
+    judge_.emplace(Epoch{}, std::move(hashes));
+  }
+  void on_message(const Message& message) {
+    if (const auto* digests = std::get_if<AuditDigests>(&message)) {
+      (void)audit_.on_digests(digests->epoch, digests->epoch, digests->regions, digests->first, digests->digests);
+      audit_.before_write(PageIndex{digests->first % kPages});
+      audit_.step(kPages);
+      while (audit_.poll_region()) {
+      }
+      (void)audit_.poll_verdict();
+    } else if (const auto* region = std::get_if<AuditRegion>(&message)) {
+      (void)judge_->on_region(region->epoch, region->region, region->hashes);
+    } else if (const auto* end = std::get_if<AuditEnd>(&message)) {
+      (void)judge_->on_end(end->epoch, end->pages, end->regions_differ);
+    }
+  }
+
+ private:
+  static constexpr uint64_t kPages = 2 * kAuditRegionPages + 3;
+  Bytes ram_;
+  CopyAudit audit_;
+  std::optional<AuditJudge> judge_;
+};
+
 void run_stream(ByteSpan in, size_t slice, bool established) {
   FrameParser parser;
   if (established) parser.establish(kProtocolVersionMax);
   StagedEpoch staged(NullSink::kRamPages, 16 << 20);
-  const auto each = [&staged](const Frame& frame) -> Status {
+  std::optional<Audits> audits;
+  const auto each = [&staged, &audits](const Frame& frame) -> Status {
     US_ASSIGN(const Message message, decode(frame));
     const Bytes again = encode(message);
     US_CHECK(std::equal(frame.payload.begin(), frame.payload.end(), again.begin() + kFrameHeaderBytes, again.end()));
+    if (frame_type_since(frame.type) == kAuditVersion) {
+      if (!audits) audits.emplace();
+      audits->on_message(message);
+    }
     (void)stage_epoch_message(staged, message, frame.checksum);
     if (staged.whole()) {
       NullSink sink;

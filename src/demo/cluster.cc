@@ -83,7 +83,7 @@ std::string process_name(pid_t pid) {
 Result<std::unique_ptr<Cluster>> Cluster::create(ClusterOptions options) {
   US_TRY(check_guest_files(options.guest_dir));
   Lab::sweep();
-  US_ASSIGN(Lab lab, Lab::create(options.prefix));
+  US_ASSIGN(Lab lab, Lab::create(options.prefix, options.wire));
   const fs::path directory = fs::temp_directory_path() / ("understudy-" + options.prefix);
   std::unique_ptr<Cluster> cluster(new Cluster(std::move(options), std::move(lab), directory));
   US_TRY(cluster->write_files());

@@ -31,6 +31,7 @@ struct ClusterOptions {
   int cpus = 1;
   std::string epoch = "25ms";
   std::string detection = "100ms";
+  std::optional<WireConfig> wire = {};  // between client and switch (lab.h)
   // Looked at while waiting: a wait ends with an error when it becomes true.
   const std::atomic<bool>* interrupted = nullptr;
   // Called about 20 times a second while waiting.

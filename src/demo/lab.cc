@@ -8,9 +8,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 #include <utility>
 
+#include "base/check.h"
 #include "demo/command.h"
 
 namespace us::demo {
@@ -19,6 +22,11 @@ namespace {
 std::string lan_port(size_t host) { return fmt::format("lan-{}", kHostNames[host]); }
 // A machine keeps its network cards when it is restarted.
 std::string mac_of(size_t host, int card) { return fmt::format("02:55:53:00:{:02x}:{:02x}", host, card); }
+constexpr const char* kClientMac = "02:55:53:00:ff:01";
+constexpr const char* kClientCable = "lan0";
+constexpr const char* kClientWire = "wire0";
+constexpr const char* kCablePort = "client";  // of the switch
+constexpr const char* kWirePort = "wire";
 std::string replication_port(size_t host) { return fmt::format("repl-{}", kHostNames[host]); }
 
 // Runs `ip -n NS WORDS`.
@@ -28,6 +36,31 @@ Status ip(const NetNs& ns, const std::string& words) {
   for (std::string word; in >> word;) argv.push_back(word);
   US_TRY(run_checked(argv));
   return {};
+}
+
+Result<UniqueFd> tap_inside(const NetNs& ns, const std::string& name) {
+  Result<UniqueFd> made;
+  std::thread([&] {
+    const Status entered = ns.enter();
+    if (entered)
+      made = create_wire_tap(name);
+    else
+      made = tl::unexpected(entered.error());
+  }).join();
+  return made;
+}
+
+Status address_client(const NetNs& client, const std::string& interface) {
+  US_TRY(ip(client, fmt::format("addr replace {}/24 dev {}", kClientAddress, interface)));
+  return ip(client, fmt::format("addr replace {}/64 dev {} nodad", kClientAddress6, interface));
+}
+
+Result<uint64_t> transmit_drops(const NetNs& ns, const std::string& interface) {
+  US_ASSIGN(const std::string text, run_checked({"ip", "-n", ns.name(), "-s", "-j", "link", "show", interface}));
+  const auto parsed = nlohmann::json::parse(text, nullptr, false);
+  const auto drops = nlohmann::json::json_pointer("/0/stats64/tx/dropped");
+  if (!parsed.is_array() || !parsed.contains(drops)) return fail(ErrorKind::kSystem, "ip shows no statistics");
+  return parsed[drops].get<uint64_t>();
 }
 
 Status add_bridge(const NetNs& ns, const std::string& bridge) {
@@ -59,7 +92,7 @@ Lab::Lab(std::string prefix, NetNs client, NetNs network_switch, NetNs host_a, N
       hosts_{std::move(host_a), std::move(host_b)},
       switch_control_(std::move(switch_control)) {}
 
-Result<Lab> Lab::create(const std::string& prefix) {
+Result<Lab> Lab::create(const std::string& prefix, const std::optional<WireConfig>& wire) {
   US_ASSIGN(NetNs client, NetNs::create(prefix + "-client"));
   US_ASSIGN(NetNs network_switch, NetNs::create(prefix + "-switch"));
   US_ASSIGN(NetNs host_a, NetNs::create(prefix + "-hostA"));
@@ -70,6 +103,7 @@ Result<Lab> Lab::create(const std::string& prefix) {
   US_TRY(lab.wire_switch());
   US_TRY(lab.wire_client());
   for (size_t host = 0; host < kHosts; ++host) US_TRY(lab.wire_host(host));
+  if (wire) US_TRY(lab.add_wire(*wire));
   return lab;
 }
 
@@ -89,9 +123,34 @@ Status Lab::wire_switch() {
 }
 
 Status Lab::wire_client() {
-  US_TRY(add_cable(switch_, "client", "lan", client_, "lan0", "02:55:53:00:ff:01"));
-  US_TRY(ip(client_, fmt::format("addr add {}/24 dev lan0", kClientAddress)));
-  return ip(client_, fmt::format("addr add {}/64 dev lan0 nodad", kClientAddress6));
+  US_TRY(add_cable(switch_, kCablePort, "lan", client_, kClientCable, kClientMac));
+  return address_client(client_, kClientCable);
+}
+
+Status Lab::add_wire(const WireConfig& config) {
+  US_ASSIGN(UniqueFd at_client, tap_inside(client_, kClientWire));
+  US_ASSIGN(UniqueFd at_switch, tap_inside(switch_, kWirePort));
+  US_TRY(ip(client_, fmt::format("link set {} address {}", kClientWire, kClientMac)));
+  US_TRY(ip(switch_, fmt::format("link set {} master lan addrgenmode none", kWirePort)));
+  US_ASSIGN(wire_, Wire::start(std::move(at_client), std::move(at_switch), config));
+  return connect_client(ClientLine::kWire);
+}
+
+Status Lab::connect_client(ClientLine line) const {
+  const bool wire = line == ClientLine::kWire;
+  US_CHECK(!wire || wire_);
+  US_TRY(ip(client_, fmt::format("link set {} down", wire ? kClientCable : kClientWire)));
+  US_TRY(ip(switch_, fmt::format("link set {} down", wire ? kCablePort : kWirePort)));
+  US_TRY(ip(switch_, fmt::format("link set {} up", wire ? kWirePort : kCablePort)));
+  US_TRY(ip(client_, fmt::format("link set {} up", wire ? kClientWire : kClientCable)));
+  return address_client(client_, wire ? kClientWire : kClientCable);
+}
+
+Result<uint64_t> Lab::wire_overruns() const {
+  US_CHECK(wire_);
+  US_ASSIGN(const uint64_t to_switch, transmit_drops(client_, kClientWire));
+  US_ASSIGN(const uint64_t to_client, transmit_drops(switch_, kWirePort));
+  return to_switch + to_client;
 }
 
 Status Lab::wire_host(size_t host) {

@@ -10,14 +10,22 @@
 // The two hosts' data LAN and replication link share nothing but the switch's namespace.  A cable is cut at the
 // switch, so a host sees no more than a lost carrier.  Namespaces are called PREFIX-client and so on; nothing outside
 // them is touched.  Needs root and iproute2.
+//
+// With a WireConfig there is a second line between client and switch, with a rate, a delay and losses (wire/wire.h):
+//
+//     lan0 ----- cable ----- lan br.        one of the two is up at a time; the client has the same
+//     wire0 ----- wire ----- lan br.        addresses on both
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
 #include "demo/netns.h"
+#include "wire/wire.h"
 
 namespace us::demo {
 
@@ -33,13 +41,21 @@ inline constexpr std::array<const char*, kHosts> kHostNames = {"A", "B"};
 class Lab {
  public:
   // `prefix` must be unique on this machine: "us-PID" by convention, so that sweep() knows whose it is.
-  static Result<Lab> create(const std::string& prefix);
+  // With `wire`, the client is connected through it at first.
+  static Result<Lab> create(const std::string& prefix, const std::optional<WireConfig>& wire = std::nullopt);
 
   // Deletes what demos that were killed have left: namespaces "us-PID-..." whose process is gone.
   static void sweep();
 
   const NetNs& client() const { return client_; }
   const NetNs& host(size_t index) const { return hosts_[index]; }
+
+  // The client's line to the switch from now on; kWire needs a lab with a wire.  Connections that are open break.
+  enum class ClientLine { kCable, kWire };
+  Status connect_client(ClientLine line) const;
+  Wire* wire() const { return wire_.get(); }  // nullptr: none
+  // Frames that the kernel could not hand over to the wire since it exists; 0 unless this machine is too slow.
+  Result<uint64_t> wire_overruns() const;
 
   // Plugs or unplugs a cable at the switch; takes microseconds.
   Status set_lan_cable(size_t host, bool plugged) const;
@@ -57,12 +73,14 @@ class Lab {
   Status wire_client();
   Status wire_switch();
   Status wire_host(size_t host);
+  Status add_wire(const WireConfig& config);
 
   std::string prefix_;
   NetNs client_;
   NetNs switch_;
   std::array<NetNs, kHosts> hosts_;
   UniqueFd switch_control_;
+  std::unique_ptr<Wire> wire_;  // last: it ends before the namespaces do
 };
 
 }  // namespace us::demo

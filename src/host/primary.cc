@@ -179,7 +179,7 @@ void Primary::start_link(StandbyPeer peer) {
   sender_ = std::make_unique<StreamSender>(peer_->stream.get(), peer_->version, vm_->ram(),
                                            page_mode(context_.config.replication.compression), kStreamStallTimeout,
                                            std::move(hooks));
-  vm_->net().relays().set_log_ready([sender = sender_.get()] { sender->log_ready(); });
+  vm_->net().relays().set_log_ready([sender = sender_.get()] { sender->log_ready(); }, peer_->version);
   coordinator_->attach(*peer_);
 }
 

@@ -184,7 +184,7 @@ Bytes RelayHub::cut(Epoch epoch) {
   waiting_ = {};
   if (!log_.enabled()) {
     for (const auto& relay : relays_) relay->set_solo(false, now);
-    log_.begin_session();
+    log_.begin_session(stream_version_);
     for (const auto& relay : relays_) relay->begin_session(now);
   }
   RelayCut cut;
@@ -223,8 +223,9 @@ std::vector<Bytes> RelayHub::take_log_frames() {
   return log_.take_frames();
 }
 
-void RelayHub::set_log_ready(std::function<void()> log_ready) {
+void RelayHub::set_log_ready(std::function<void()> log_ready, uint16_t version) {
   const std::lock_guard lock(mutex_);
+  stream_version_ = version;
   log_ready_ = std::move(log_ready);
 }
 

@@ -54,7 +54,8 @@ class RelayHub {
   void commit(Epoch epoch);
   Status on_log_ack(LogPosition position);
   std::vector<Bytes> take_log_frames();
-  void set_log_ready(std::function<void()> log_ready);
+  // `version`: the protocol version of the stream that the log's frames will go to.
+  void set_log_ready(std::function<void()> log_ready, uint16_t version = kProtocolVersionMax);
   // Called when output begins to wait for a cut (cut-on-output); may be empty.
   void set_output_wake(std::function<void()> output_wake);
   void restore(const std::vector<RestoredFlow>& flows);
@@ -79,6 +80,7 @@ class RelayHub {
   RelayOptions options_;
   EpochPolicy::Waiting waiting_;
   std::function<void()> log_ready_;
+  uint16_t stream_version_ = kProtocolVersionMax;
   std::function<void()> output_wake_;
 };
 

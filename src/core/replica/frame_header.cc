@@ -13,6 +13,7 @@ struct TypeInfo {
   FrameType type;
   std::string_view name;
   size_t payload_max;
+  uint16_t since = 1;
 };
 
 constexpr TypeInfo kTypes[] = {
@@ -40,6 +41,11 @@ constexpr TypeInfo kTypes[] = {
     {FrameType::kResigned, "Resigned", kControlPayloadMax},
     {FrameType::kRelayLogChunk, "RelayLogChunk", kStateFramePayloadMax},
     {FrameType::kRelayLogAck, "RelayLogAck", kControlPayloadMax},
+    {FrameType::kAuditDigests, "AuditDigests", kControlPayloadMax, kAuditVersion},
+    {FrameType::kAuditRegion, "AuditRegion", kControlPayloadMax, kAuditVersion},
+    {FrameType::kAuditEnd, "AuditEnd", kControlPayloadMax, kAuditVersion},
+    {FrameType::kCopyWrong, "CopyWrong", kControlPayloadMax, kAuditVersion},
+    {FrameType::kCopyDropped, "CopyDropped", kControlPayloadMax, kAuditVersion},
 };
 
 const TypeInfo* find_type(FrameType type) {
@@ -58,6 +64,11 @@ std::string_view frame_type_name(FrameType type) {
 size_t payload_bytes_max(FrameType type) {
   const TypeInfo* info = find_type(type);
   return info == nullptr ? 0 : info->payload_max;
+}
+
+uint16_t frame_type_since(FrameType type) {
+  const TypeInfo* info = find_type(type);
+  return info == nullptr ? uint16_t{0} : info->since;
 }
 
 bool is_handshake_type(FrameType type) {

@@ -24,8 +24,9 @@ inline constexpr size_t kFrameHeaderBytes = 20;
 // The range of protocol versions this program speaks.  The handshake messages (Hello, HelloReply, Bye) are always sent
 // under kHandshakeVersion and their layout never changes; every other frame carries the version the Hello agreed on.
 inline constexpr uint16_t kProtocolVersionMin = 1;
-inline constexpr uint16_t kProtocolVersionMax = 1;
+inline constexpr uint16_t kProtocolVersionMax = 2;
 inline constexpr uint16_t kHandshakeVersion = 1;
+inline constexpr uint16_t kAuditVersion = 2;  // the first that has audits
 
 // The highest version that both ranges hold.
 constexpr std::optional<uint16_t> negotiate_version(uint16_t peer_min, uint16_t peer_max) {
@@ -63,11 +64,18 @@ enum class FrameType : uint16_t {
   kRelayLogChunk = 0x0070,
   kRelayLogAck = 0x0071,
   // 0x0080..0x008f: mirrored disks.
+  kAuditDigests = 0x0090,
+  kAuditRegion = 0x0091,
+  kAuditEnd = 0x0092,
+  kCopyWrong = 0x0093,
+  kCopyDropped = 0x0094,
 };
 
 // What the type is called in messages and docs; empty for a number that is not a type.
 std::string_view frame_type_name(FrameType type);
 inline bool is_frame_type(FrameType type) { return !frame_type_name(type).empty(); }
+// The protocol version that brought the type; 0 for a number that is not a type.
+uint16_t frame_type_since(FrameType type);
 // Hello, HelloReply, Bye: allowed before the Hello is agreed.
 bool is_handshake_type(FrameType type);
 

@@ -81,6 +81,8 @@ Result<size_t> FrameParser::check_header(const uint8_t* header) const {
   const uint16_t expected = handshake ? kHandshakeVersion : *version_;
   if (version != expected)
     return bad(fmt::format("{} of protocol version {}, expected {}", frame_type_name(type), version, expected));
+  if (frame_type_since(type) > expected)
+    return bad(fmt::format("{}, which protocol version {} does not have", frame_type_name(type), expected));
   const uint32_t length = load_le<uint32_t>(header + 8);
   if (length > payload_bytes_max(type))
     return bad(fmt::format("{} of {} bytes, more than the limit of {}", frame_type_name(type), length,

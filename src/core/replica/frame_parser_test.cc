@@ -90,7 +90,7 @@ TEST(FrameParser, SaysWhatIsWrong) {
   EXPECT_EQ(error_of(bytes), "replication stream: a frame starts with 0x50525358, not with the magic 0x50525355");
 
   bytes = encode(Ack{Epoch{1}}, 9);
-  EXPECT_EQ(error_of(bytes), "replication stream: Ack of protocol version 9, expected 1");
+  EXPECT_EQ(error_of(bytes), "replication stream: Ack of protocol version 9, expected 2");
 
   bytes = encode(Ack{Epoch{1}});
   store_le<uint16_t>(bytes.data() + 6, 0x72);
@@ -136,6 +136,16 @@ TEST(FrameParser, BeforeTheHelloIsAgreedOnlyTheHandshakeIsAccepted) {
     parser.establish(kProtocolVersionMax);
     EXPECT_FALSE(parser.next()) << "too late: the first error is final";
   }
+}
+
+TEST(FrameParser, ATypeThatTheAgreedVersionDoesNotHaveIsRefused) {
+  const Bytes bytes = encode(CopyDropped{}, 1);
+  FrameParser parser;
+  parser.establish(1);
+  ASSERT_EQ(parser.feed(bytes), bytes.size());
+  const auto frame = parser.next();
+  ASSERT_FALSE(frame);
+  EXPECT_NE(frame.error().message.find("CopyDropped, which protocol version 1 does not have"), std::string::npos);
 }
 
 TEST(FrameParser, AcceptsWhatFollowsTheHelloInTheSameSlice) {

@@ -12,6 +12,10 @@
 // later one of the two crashes, and the other is refused the generation that its dead peer holds.  So from the first
 // claim that may be recorded only the arbiter ends the matter.  Meanwhile neither side gives the other a sign of life,
 // so that whichever of them reaches the arbiter goes on.
+//
+// A condemned copy.  The standby that answers CopyDropped was Holding until then, so it had no claim open, and from
+// then on it is Waiting and makes none: no other generation can come from it.  Without that answer the matter is a lost
+// link like any other, and the arbiter's.
 #include "core/replica/primary_core.h"
 
 #include <algorithm>
@@ -52,6 +56,7 @@ void PrimaryCore::on_link_up(Instant now) {
   state_ = PrimaryState::kSyncing;
   committed_ = last_cut_;  // what was in flight belongs to another standby's time
   link_intact_ = true;
+  condemned_ = false;
   last_heard_ = now;
   reason_.clear();
 }
@@ -91,6 +96,7 @@ bool PrimaryCore::on_ack(Epoch epoch, Instant now) {
 }
 
 bool PrimaryCore::may_cut() const {
+  if (condemned_) return false;
   if (state_ != PrimaryState::kSyncing && state_ != PrimaryState::kProtected && !wants_final_cut()) return false;
   return last_cut_.value() - committed_.value() < static_cast<uint64_t>(config_.epochs_in_flight_max);
 }
@@ -117,6 +123,26 @@ void PrimaryCore::isolate(Instant now, Duration delay, std::string reason) {
   state_ = PrimaryState::kIsolated;
   claim_at_ = now + delay;
   reason_ = std::move(reason);
+}
+
+bool PrimaryCore::condemn_copy(std::string reason, Instant now) {
+  if (state_ != PrimaryState::kProtected) return false;
+  condemned_ = true;
+  condemned_at_ = now;
+  reason_ = std::move(reason);
+  return true;
+}
+
+bool PrimaryCore::on_copy_dropped() {
+  if (!condemned_) return false;
+  // With a claim of ours at the arbiter only its answer ends the matter.
+  const bool isolated = state_ == PrimaryState::kIsolated && !claimed();
+  if (state_ == PrimaryState::kProtected || isolated) {
+    state_ = PrimaryState::kSolo;
+    claim_at_ = Instant::far_future();
+    link_intact_ = false;
+  }
+  return true;
 }
 
 std::optional<Generation> PrimaryCore::poll_claim() {
@@ -155,7 +181,7 @@ void PrimaryCore::on_claim_answer(const ClaimAnswer& answer, Instant now) {
 }
 
 bool PrimaryCore::on_switchover_requested(Instant) {
-  if (state_ != PrimaryState::kProtected) return false;
+  if (state_ != PrimaryState::kProtected || condemned_) return false;
   state_ = PrimaryState::kHandingOver;
   return true;
 }
@@ -201,6 +227,9 @@ void PrimaryCore::on_deadline(Instant now) {
       // It lives, so it will not claim: no reason to let it go first.
       isolate(now, Duration{}, "the standby stopped acknowledging epochs");
       link_intact_ = false;
+    } else if (condemned_ && now - condemned_at_ >= config_.ack_timeout) {
+      isolate(now, Duration{}, "the standby did not say that it dropped its wrong copy");
+      link_intact_ = false;
     }
   }
 }
@@ -213,6 +242,7 @@ Instant PrimaryCore::next_deadline() const {
     case PrimaryState::kHandingOver: {
       Instant next = last_heard_ + config_.detection;
       if (last_cut_ != committed_) next = std::min(next, oldest_unacked_at_ + config_.ack_timeout);
+      if (condemned_) next = std::min(next, condemned_at_ + config_.ack_timeout);
       return next;
     }
     case PrimaryState::kIsolated:

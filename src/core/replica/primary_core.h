@@ -3,8 +3,10 @@
 //
 //   Solo ──link up──► Syncing ──first cut──► Protected ──link lost, silence──► Isolated ──claim granted──► Solo
 //    ▲                  │ link lost             ▲  │ switchover                  │   └──claim taken──► Fenced
-//    └──────────────────┘                       │  ▼                            │ heard again
-//                                               └─ HandingOver ─► Resigned ─► HandedOver
+//    │                  │                       │  ▼                            │ heard again
+//    └──────────────────┘                       └─ HandingOver ─► Resigned ─► HandedOver
+//
+// And from Protected to Solo: an audit found the standby's copy wrong, and the standby has dropped it.
 //
 // Safety (all checked by sim/): output is released only for epochs the standby acknowledged, and only while the standby
 // is bound by its promise not to claim (the lease); without a standby only in the generation the arbiter granted.
@@ -57,6 +59,14 @@ class PrimaryCore {
   bool takes_cut() const;
   // A capture exists; `epoch` follows the previous one.  The final epoch of a hand-over leaves the guest stopped.
   void on_cut(Epoch epoch, Instant now);
+
+  // --- a copy that an audit has proved wrong ---
+  // From here on nothing is cut or handed over; the owner tells the standby to forget its copy (CopyWrong).  False: not
+  // protected, so there is nothing to condemn.
+  bool condemn_copy(std::string reason, Instant now);
+  // The standby holds nothing any more and cannot claim: this host goes on alone without asking the arbiter.  False: it
+  // was not asked to (the peer is broken).
+  bool on_copy_dropped();
 
   // --- the arbiter ---
   std::optional<Generation> poll_claim();
@@ -113,6 +123,8 @@ class PrimaryCore {
   bool claim_open_ = false;     // an answer was lost: claiming_ may be recorded as ours
   bool link_intact_ = false;
   bool final_cut_ = false;
+  bool condemned_ = false;
+  Instant condemned_at_;
   std::string reason_;
 };
 

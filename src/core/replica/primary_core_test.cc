@@ -362,6 +362,56 @@ TEST(PrimaryCore, AfterTheEndNothingIsReleasedOrClaimed) {
   }
 }
 
+// ---- a copy that is wrong ----
+
+TEST(PrimaryCore, GoesOnAloneWithoutTheArbiterOnceTheStandbyHasDroppedAWrongCopy) {
+  Primary p;
+  p.protect(0);
+  EXPECT_TRUE(p.core.condemn_copy("page 7 differs", at(1)));
+  EXPECT_EQ(p.core.state(), PrimaryState::kProtected);
+  EXPECT_EQ(p.core.gate_mode(), GateMode::kProtected) << "the standby may still take over";
+  EXPECT_FALSE(p.core.may_cut());
+  EXPECT_FALSE(p.core.on_switchover_requested(at(2)));
+  EXPECT_TRUE(p.core.on_copy_dropped());
+  EXPECT_EQ(p.core.state(), PrimaryState::kSolo);
+  EXPECT_EQ(p.core.generation(), Generation{1});
+  EXPECT_EQ(p.core.last_reason(), "page 7 differs");
+  p.core.on_link_lost(at(3));
+  EXPECT_EQ(p.core.state(), PrimaryState::kSolo);
+  p.sync(4);
+  EXPECT_TRUE(p.core.may_cut()) << "the next copy is a new one";
+}
+
+TEST(PrimaryCore, DoesNotBelieveADropThatItDidNotAskFor) {
+  Primary p;
+  p.protect(0);
+  EXPECT_FALSE(p.core.on_copy_dropped());
+  EXPECT_EQ(p.core.state(), PrimaryState::kProtected);
+}
+
+TEST(PrimaryCore, OnlyAProtectedVmHasACopyToCondemn) {
+  Primary p;
+  EXPECT_FALSE(p.core.condemn_copy("x", at(0)));
+  p.sync(0);
+  EXPECT_FALSE(p.core.condemn_copy("x", at(0)));
+  Primary q;
+  q.protect(0);
+  EXPECT_TRUE(q.core.on_switchover_requested(at(0)));
+  EXPECT_FALSE(q.core.condemn_copy("x", at(0)));
+}
+
+TEST(PrimaryCore, AsksTheArbiterWhenTheStandbyDoesNotSayThatItDroppedItsCopy) {
+  Primary p;
+  p.protect(0);
+  EXPECT_TRUE(p.core.condemn_copy("x", at(0)));
+  for (int64_t t = 0; t <= 5000; t += 10) p.core.on_heard(at(t), at(t));
+  EXPECT_FALSE(p.claim_at(4999));
+  EXPECT_EQ(p.core.next_deadline(), at(5000));
+  EXPECT_EQ(p.claim_at(5000), Generation{2});
+  EXPECT_TRUE(p.core.on_copy_dropped());
+  EXPECT_EQ(p.core.state(), PrimaryState::kIsolated) << "the arbiter has been asked: it decides";
+}
+
 // ---- every input in every state ----
 
 // What peer, network, clock and arbiter can bring at any time; the engine's own calls are made when they are allowed.
@@ -387,6 +437,8 @@ const std::vector<std::function<void(Primary&, int64_t)>>& inputs() {
       [](Primary& p, int64_t ms) {
         if (p.core.may_cut()) p.core.on_cut(p.core.last_cut().next(), at(ms));
       },
+      [](Primary& p, int64_t ms) { p.core.condemn_copy("x", at(ms)); },
+      [](Primary& p, int64_t) { p.core.on_copy_dropped(); },
       [](Primary& p, int64_t ms) {
         if (p.core.handover_ready()) p.core.on_handover_go_sent(at(ms));
       },
@@ -396,20 +448,23 @@ const std::vector<std::function<void(Primary&, int64_t)>>& inputs() {
   return all;
 }
 
+constexpr size_t kDropped = 17;  // in inputs()
+
 bool is_final(PrimaryState s) {
   return s == PrimaryState::kFenced || s == PrimaryState::kHandedOver || s == PrimaryState::kEnded;
 }
 
 // `claimed`: there is an arbiter's answer that this core asked for.
-void check_step(PrimaryState before, PrimaryState after, const Primary& p) {
+void check_step(PrimaryState before, PrimaryState after, const Primary& p, bool dropped) {
   if (is_final(before) && before != PrimaryState::kEnded) RC_ASSERT(is_final(after));
   if (before == PrimaryState::kEnded) RC_ASSERT(after == before || after == PrimaryState::kFenced);
   if (is_final(after)) RC_ASSERT(p.core.gate_mode() == GateMode::kHeld);
   RC_ASSERT(p.core.committed() <= p.core.last_cut());
-  // Alone only from alone, or by the arbiter's grant, or when no epoch had been cut.
+  // Alone only from alone, or by the arbiter's grant, or when no epoch had been cut, or when the standby has dropped
+  // its copy.
   if (after == PrimaryState::kSolo && before != PrimaryState::kSolo)
     RC_ASSERT(before == PrimaryState::kSyncing || before == PrimaryState::kIsolated ||
-              before == PrimaryState::kResigned);
+              before == PrimaryState::kResigned || dropped);
 }
 
 RC_GTEST_PROP(PrimaryCoreProperty, AnyInputInAnyStateKeepsTheRules, ()) {
@@ -423,7 +478,7 @@ RC_GTEST_PROP(PrimaryCoreProperty, AnyInputInAnyStateKeepsTheRules, ()) {
     const PrimaryState before = p.core.state();
     const Generation generation = p.core.generation();
     inputs()[choice](p, ms);
-    check_step(before, p.core.state(), p);
+    check_step(before, p.core.state(), p, choice == kDropped);
     RC_ASSERT(p.core.generation() >= generation);
     if (p.core.generation() > generation) RC_ASSERT(p.core.state() == PrimaryState::kSolo);
   }

@@ -75,6 +75,12 @@ void StandbyCore::on_guest_ended() {
   state_ = StandbyState::kEnded;
 }
 
+bool StandbyCore::on_copy_wrong(const std::string& reason) {
+  if (!holds_promise()) return false;
+  forget("the primary found this copy wrong: " + reason);
+  return true;
+}
+
 void StandbyCore::on_handover_go(Instant now) {
   if (state_ != StandbyState::kHolding) return;
   told_to_go_ = true;

@@ -37,7 +37,9 @@ class StandbyCore {
   // All of `epoch` has arrived and is valid.  True: acknowledge and apply it; false: discard it.
   bool on_epoch_whole(Epoch epoch, Instant now);
 
-  void on_guest_ended();                // the primary says that its user ended the VM: never resurrect it
+  void on_guest_ended();  // the primary says that its user ended the VM: never resurrect it
+  // An audit of the primary has proved the copy wrong: forgets it.  False: it is too late for that, a claim has begun.
+  bool on_copy_wrong(const std::string& reason);
   void on_handover_go(Instant now);     // planned: claim now
   void on_primary_failed(Instant now);  // the primary resigned: claim now
 

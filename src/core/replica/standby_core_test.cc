@@ -241,6 +241,28 @@ TEST(StandbyCore, AGuestThatRunsHereIsNotEndedByItsFormerPrimary) {
   EXPECT_EQ(s.core.state(), StandbyState::kTakingOver);
 }
 
+// ---- a copy that is wrong ----
+
+TEST(StandbyCore, ForgetsACopyThatThePrimaryFoundWrongAndNeverClaimsWithIt) {
+  Standby s;
+  s.hold(0);
+  EXPECT_TRUE(s.core.on_copy_wrong("page 7 differs"));
+  EXPECT_EQ(s.core.state(), StandbyState::kWaiting);
+  EXPECT_EQ(s.core.committed(), Epoch{});
+  EXPECT_EQ(s.core.last_reason(), "the primary found this copy wrong: page 7 differs");
+  EXPECT_FALSE(s.core.echo());
+  s.core.on_link_lost(at(1));
+  EXPECT_FALSE(s.claim_at(10'000));
+  EXPECT_TRUE(s.hello(10'001)) << "the same primary may begin again";
+}
+
+TEST(StandbyCore, DoesNotForgetOnceItHasBegunToClaim) {
+  Standby s;
+  s.claim(0);
+  EXPECT_FALSE(s.core.on_copy_wrong("x"));
+  EXPECT_EQ(s.core.state(), StandbyState::kClaiming);
+}
+
 // ---- every input in every state ----
 
 const std::vector<std::function<void(Standby&, int64_t)>>& inputs() {
@@ -262,6 +284,7 @@ const std::vector<std::function<void(Standby&, int64_t)>>& inputs() {
         if (s.core.state() == StandbyState::kTakingOver) s.core.on_takeover_done();
       },
       [](Standby& s, int64_t) { s.core.on_guest_ended(); },
+      [](Standby& s, int64_t) { s.core.on_copy_wrong("x"); },
   };
   return all;
 }

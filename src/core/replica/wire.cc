@@ -279,6 +279,38 @@ void fields(Io& io, M& m) {
   io.number("position", m.position);
 }
 
+template <typename Io, Is<AuditDigests> M>
+void fields(Io& io, M& m) {
+  io.number("epoch", m.epoch);
+  io.number("regions", m.regions);
+  io.number("first", m.first);
+  io.rest("digests", m.digests, kAuditDigestBytesMax);
+}
+
+template <typename Io, Is<AuditRegion> M>
+void fields(Io& io, M& m) {
+  io.number("epoch", m.epoch);
+  io.number("region", m.region);
+  io.rest("hashes", m.hashes, kAuditRegionBytesMax);
+}
+
+template <typename Io, Is<AuditEnd> M>
+void fields(Io& io, M& m) {
+  io.number("epoch", m.epoch);
+  io.number("pages", m.pages);
+  io.number("regions_differ", m.regions_differ);
+  io.micros("took", m.took);
+}
+
+template <typename Io, Is<CopyWrong> M>
+void fields(Io& io, M& m) {
+  io.number("epoch", m.epoch);
+  io.text("reason", m.reason, kReasonBytesMax);
+}
+
+template <typename Io, Is<CopyDropped> M>
+void fields(Io&, M&) {}
+
 // Tries each alternative of the variant until one has the frame's type.
 template <size_t I = 0>
 Result<Message> decode_as(const Frame& frame) {

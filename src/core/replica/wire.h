@@ -21,6 +21,7 @@
 #include "base/strong.h"
 #include "base/time.h"
 #include "core/memory/page_codec.h"
+#include "core/memory/ram_hashes.h"
 #include "core/memory/staged_epoch.h"
 #include "core/replica/frame_header.h"
 #include "core/replica/log_position.h"
@@ -34,7 +35,7 @@ inline constexpr size_t kNameBytesMax = 256;     // vm name, node id, versions
 inline constexpr size_t kReasonBytesMax = 4096;  // sentences for a person
 inline constexpr size_t kDefinitionBytesMax = 16 * 1024;
 inline constexpr size_t kStateChunkBytesMax = kStateFramePayloadMax - 64;  // data in one device or side state chunk
-inline constexpr size_t kRelayLogHeadBytes = 12;  // of a RelayLogChunk, before its records
+inline constexpr size_t kRelayLogHeadBytes = 12;                           // of a RelayLogChunk, before its records
 inline constexpr size_t kRelayLogRecordsBytesMax = kStateFramePayloadMax - kRelayLogHeadBytes;
 
 // ---- handshake ----
@@ -290,10 +291,58 @@ struct RelayLogAck {
   bool operator==(const RelayLogAck&) const = default;
 };
 
+// ---- audit: do both hosts hold the same RAM? (core/memory/copy_audit.h) ----
+
+inline constexpr size_t kAuditDigestBytesMax = 56 * 1024;
+inline constexpr size_t kAuditRegionBytesMax = kAuditRegionPages * sizeof(uint64_t);
+
+// primary -> standby, between the EpochEnd of `epoch` and the next EpochBegin: the digests of the RAM's regions at
+// that cut.  All of them follow each other, in ascending order; nothing but log chunks and control between them.
+struct AuditDigests {
+  static constexpr FrameType kType = FrameType::kAuditDigests;
+  Epoch epoch;
+  uint32_t regions = 0;  // of the whole RAM
+  uint32_t first = 0;    // region of the first digest here
+  ByteSpan digests;      // u64 each
+};
+
+// standby -> primary: a region that differs, page by page.
+struct AuditRegion {
+  static constexpr FrameType kType = FrameType::kAuditRegion;
+  Epoch epoch;
+  uint32_t region = 0;
+  ByteSpan hashes;  // u64 for each page of the region
+};
+
+// standby -> primary: every page is compared.
+struct AuditEnd {
+  static constexpr FrameType kType = FrameType::kAuditEnd;
+  Epoch epoch;
+  uint64_t pages = 0;
+  uint32_t regions_differ = 0;  // more than the AuditRegions sent, if there were too many
+  Duration took;                // from the first digest
+  bool operator==(const AuditEnd&) const = default;
+};
+
+// primary -> standby: an audit has proved the standby's copy wrong.  It must forget it, and never run it.
+struct CopyWrong {
+  static constexpr FrameType kType = FrameType::kCopyWrong;
+  Epoch epoch;  // of the audit
+  std::string reason;
+  bool operator==(const CopyWrong&) const = default;
+};
+
+// standby -> primary: it holds nothing of this VM any more, and will not claim it.  The last message of the session.
+struct CopyDropped {
+  static constexpr FrameType kType = FrameType::kCopyDropped;
+  bool operator==(const CopyDropped&) const = default;
+};
+
 using Message =
     std::variant<Hello, HelloReply, Bye, SyncBegin, SyncRoundEnd, SyncAck, EpochBegin, PageChunk, DeviceStateChunk,
                  SideStateChunk, EpochEnd, Ack, Applied, GuestEnded, GuestEndedAck, HandoverRequest, HandoverReady,
-                 HandoverGo, HandoverDone, HandoverAbort, StaleGeneration, Resigned, RelayLogChunk, RelayLogAck>;
+                 HandoverGo, HandoverDone, HandoverAbort, StaleGeneration, Resigned, RelayLogChunk, RelayLogAck,
+                 AuditDigests, AuditRegion, AuditEnd, CopyWrong, CopyDropped>;
 
 // Appends the whole frame to `out` and returns its checksum (for ChunkDigest).  Chunk data over the limits is a bug of
 // the caller.

@@ -69,6 +69,11 @@ inline std::vector<Message> messages() {
       Resigned{Generation{7}, "QEMU exited with status 1"},
       RelayLogChunk{LogPosition{1000001}, 2, kBytes},
       RelayLogAck{LogPosition{1000002}},
+      AuditDigests{Epoch{41}, 256, 3, kBytes},
+      AuditRegion{Epoch{41}, 17, kBytes},
+      AuditEnd{Epoch{41}, 131072, 1, Duration::micros(87654)},
+      CopyWrong{Epoch{41}, "page 4711 differs"},
+      CopyDropped{},
   };
 }
 
