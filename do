@@ -19,6 +19,7 @@ Usage: ./do CHORE [arguments]        (Debian 12; as root where packages or names
   test [--long]     setup, build, guest, then every test; --long adds long runs and fuzzing
   unit [REGEX]      unit tests only (those whose name matches)
   e2e [FILTER]      end-to-end tests only (GoogleTest filter)
+  test-kvm [--here] the KVM path: nested in an emulated machine, or on this one's own KVM
   sanitize          unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
   sim [ARGUMENTS]   the simulation of two hosts
   fuzz [SECONDS]    every fuzz target, each for so long (default 60)
@@ -148,6 +149,21 @@ run_ctest() {
 unit() { run_ctest "$build" -LE e2e -j "$(nproc)" "$@"; }
 e2e() { run_ctest "$build" -L e2e; }
 
+# KVM in an emulated machine, which needs none itself; `--here`: the same tests on this machine's KVM.
+test_kvm() {
+  if [ "${1:-}" = --here ]; then
+    "$build/test/kvm/kvm_test"
+    return
+  fi
+  local kernel=${1:-6.12} status=0
+  test/kvm/build "$build" "$kernel"
+  test/kvm/run "$build" "$kernel" "${2:-*}" >"$build/kvm/$kernel/result" || status=$?
+  if [ "$status" = 0 ]; then grep -a ' ms)$' "$build/kvm/$kernel/result"; else cat "$build/kvm/$kernel/result"; fi
+  passed=$((passed + $(grep -ac '\[       OK \]' "$build/kvm/$kernel/result")))
+  failed=$((failed + $(grep -ac '^\[  FAILED  \].* ms)$' "$build/kvm/$kernel/result")))
+  return "$status"
+}
+
 # The cores and what reads untrusted input: where a wrong byte would matter, and what builds in a few minutes.
 sanitized='^(base|core_.*|config)$'
 sanitize() {
@@ -238,7 +254,7 @@ format() { sources | xargs clang-format -i; }
 lint() {
   local status=0 found
   sources | xargs clang-format --dry-run -Werror || status=1
-  for script in ./do .ci/run guest/build guest/init guest/announce guest/power-button; do bash -n "$script" || status=1; done
+  for script in ./do .ci/run guest/build guest/init guest/announce guest/power-button test/kvm/build test/kvm/run test/kvm/init; do bash -n "$script" || status=1; done
   found=$(grep -nE '#include <(sys/|unistd|thread|mutex|random|fcntl|poll|chrono|fstream|iostream|filesystem)' -r src/core --include='*.h' --include='*.cc' | grep -v _test.cc || true)
   [ -z "$found" ] || {
     printf 'src/core does no I/O and reads no clock, but:\n%s\n' "$found" >&2
@@ -266,6 +282,7 @@ case $chore in
   test) test_all "$@" ;;
   unit) setup && build && unit ${1:+-R "$1"} ;;
   e2e) prepare && "$build/test/e2e/e2e_test" --gtest_filter="${1:-*}" ;;
+  test-kvm) prepare && test_kvm "$@" ;;
   sanitize) setup && sanitize ;;
   sim) setup && build && sim "$@" ;;
   fuzz) setup && fuzz "$@" ;;

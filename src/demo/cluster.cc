@@ -114,7 +114,8 @@ std::string Cluster::vm_file_text(size_t host) const {
   return fmt::format(R"(name = "{name}"
 memory = "{memory}"
 cpus = {cpus}
-kernel = "{guest}/vmlinuz"
+accelerator = "{accelerator}"
+{cpu}kernel = "{guest}/vmlinuz"
 initrd = "{guest}/initrd.cpio"
 append = "console=ttyS0 quiet us.ip={ip}/24 us.ip6={ip6}/64"
 serial_log = "{serial}"
@@ -133,6 +134,8 @@ detection = "{detection}"
 path = "{arbiter}"
 )",
                      fmt::arg("name", kVmName), fmt::arg("memory", options_.memory), fmt::arg("cpus", options_.cpus),
+                     fmt::arg("accelerator", options_.accelerator),
+                     fmt::arg("cpu", options_.cpu.empty() ? "" : fmt::format("cpu = \"{}\"\n", options_.cpu)),
                      fmt::arg("guest", fs::absolute(options_.guest_dir).string()), fmt::arg("ip", kGuestAddress),
                      fmt::arg("ip6", kGuestAddress6), fmt::arg("serial", serial_log(host).string()),
                      fmt::arg("bridge", kHostBridge), fmt::arg("epoch", options_.epoch),

@@ -29,6 +29,8 @@ struct ClusterOptions {
   std::string guest_dir;  // has vmlinuz and initrd.cpio (docs/guest.md)
   std::string memory = "512M";
   int cpus = 1;
+  std::string accelerator = "auto";
+  std::string cpu{};  // empty: the default model
   std::string epoch = "25ms";
   std::string detection = "100ms";
   std::optional<WireConfig> wire = {};  // between client and switch (lab.h)

@@ -49,6 +49,7 @@ Result<DaemonStatus> parse_daemon_status(std::string_view json) {
   DaemonStatus out;
   out.name = text(object, "name");
   out.role = text(object, "role");
+  out.accelerator = text(object, "accelerator");
   out.state = text(object, "state");
   out.generation = counter(object, "generation");
   out.epoch = counter(object, "epoch");

@@ -22,8 +22,9 @@ struct TakeoverStatus {
 
 struct DaemonStatus {
   std::string name;
-  std::string role;   // "primary", "standby", "fenced" or "ended"
-  std::string state;  // "solo", "syncing", "protected", ...
+  std::string role;         // "primary", "standby", "fenced" or "ended"
+  std::string state;        // "solo", "syncing", "protected", ...
+  std::string accelerator;  // "kvm" or "tcg"
   uint64_t generation = 0;
   uint64_t epoch = 0;
   uint64_t committed_epoch = 0;

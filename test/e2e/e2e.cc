@@ -22,6 +22,12 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+// Where the tests do not run beside the build (test/kvm).
+std::string or_default(const char* variable, const char* otherwise) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
 }  // namespace
 
 bool long_run() {
@@ -37,14 +43,17 @@ void E2e::TearDown() {
   cluster_->keep_files();
   for (size_t host = 0; host < demo::kHosts; ++host)
     fmt::print("end of the log of host {}:\n{}", demo::kHostNames[host], demo::log_tail(cluster_->log_file(host), 15));
+  for (size_t host = 0; host < demo::kHosts; ++host)
+    fmt::print("end of the guest's console on host {}:\n{}", demo::kHostNames[host],
+               demo::log_tail(cluster_->serial_log(host), 15));
   fmt::print("logs and files: {}\n", cluster_->directory().string());
 }
 
 void E2e::create(demo::ClusterOptions options) {
   static int count = 0;  // of this process's tests, so that the files of one that failed stay
   options.prefix = fmt::format("us-{}-{}", ::getpid(), ++count);
-  options.program = US_PROGRAM;
-  options.guest_dir = US_GUEST_DIR;
+  options.program = or_default("US_TEST_PROGRAM", US_PROGRAM);
+  options.guest_dir = or_default("US_TEST_GUEST", US_GUEST_DIR);
   auto made = Cluster::create(std::move(options));
   ASSERT_OK(made);
   cluster_ = std::move(*made);
@@ -96,6 +105,17 @@ std::string E2e::log(size_t host) const { return read_file(cluster_->log_file(ho
 std::string E2e::role(size_t host) {
   const auto now = cluster_->status(host);
   return now ? now->role : now.error().message;
+}
+
+// Its shell answers before its other services listen: redis, http and echo, in hex, in state LISTEN.
+Status E2e::wait_services() {
+  return cluster_->wait_until("the guest's services", kBoot, [&]() -> Result<bool> {
+    const auto listening = cluster_->run_in_guest(
+        "cat /proc/net/tcp /proc/net/tcp6 | grep -E ':(18EB|0050|0007) [0-9A-F]+:0000 0A' | sed "
+        "'s/.*:\\(18EB\\|0050\\|0007\\) .*/\\1/' "
+        "| sort -u | wc -l");
+    return listening.has_value() && std::atoi(listening->c_str()) == 3;
+  });
 }
 
 std::string E2e::boot_id() {

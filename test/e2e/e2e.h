@@ -49,7 +49,8 @@ class E2e : public testing::Test {
   void edit_vm_file(size_t host, const std::string& from, const std::string& to);
   std::string log(size_t host) const;
   std::string role(size_t host);
-  std::string boot_id();  // changes when the guest boots
+  Status wait_services();  // of a guest that has rebooted
+  std::string boot_id();   // changes when the guest boots
 
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<demo::Clients> load_;

@@ -46,14 +46,7 @@ TEST_F(GuestEnd, RebootIsTheGuestsOwnAffair) {
   ASSERT_OK(status);
   EXPECT_EQ(status->generation, 1u);
 
-  // Its shell answers before its other services listen: redis, http and echo, in hex, in state LISTEN.
-  ASSERT_OK(cluster_->wait_until("the guest's services after the reboot", kBoot, [&]() -> Result<bool> {
-    const auto listening = cluster_->run_in_guest(
-        "cat /proc/net/tcp /proc/net/tcp6 | grep -E ':(18EB|0050|0007) [0-9A-F]+:0000 0A' | sed "
-        "'s/.*:\\(18EB\\|0050\\|0007\\) .*/\\1/' "
-        "| sort -u | wc -l");
-    return listening.has_value() && std::atoi(listening->c_str()) == 3;
-  }));
+  ASSERT_OK(wait_services());
 
   // What was rebooted is protected like what was booted.
   start_load();
