@@ -8,5 +8,6 @@ int main() {
   std::thread(us::guest::serve_echo_tcp).detach();
   std::thread(us::guest::serve_echo_udp).detach();
   std::thread(us::guest::serve_http).detach();
+  std::thread(us::guest::serve_tcp).detach();
   us::guest::serve_control();
 }

@@ -11,6 +11,9 @@ void serve_echo_udp();
 // of text.  HTTP/1.1 with keep-alive.
 void serve_http();
 
+// Port 9000: for tests of TCP; the first line says what becomes of the connection (docs/guest.md).
+void serve_tcp();
+
 // Port 9999: runs one shell line and sends back what it prints, then closes.  For tests only: there is no password.
 void serve_control();
 

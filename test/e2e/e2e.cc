@@ -61,6 +61,10 @@ void E2e::create(demo::ClusterOptions options) {
 
 void E2e::start_protected(demo::ClusterOptions options) {
   ASSERT_NO_FATAL_FAILURE(create(std::move(options)));
+  ASSERT_NO_FATAL_FAILURE(protect());
+}
+
+void E2e::protect() {
   ASSERT_OK(cluster_->start_primary(0));
   ASSERT_OK(cluster_->wait_guest(kBoot));
   ASSERT_OK(cluster_->start_standby(1));

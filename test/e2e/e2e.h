@@ -38,6 +38,8 @@ class E2e : public testing::Test {
   void start_protected(demo::ClusterOptions options = {});
   // Only the network and the files.
   void create(demo::ClusterOptions options = {});
+  // The rest of start_protected().
+  void protect();
   void start_load();
 
   // The clients still have their connections and are being served.
