@@ -135,6 +135,7 @@ TEST_F(TcpBulk, ModesChangeUnderTransfers) {
     one.push_back(std::move(*brief));
     expect_all_end(one, kSoon);
     EXPECT_EQ(one[0]->received(), 100'000u);
+    ASSERT_FALSE(HasFailure());
   }
   // The other host has its modes from its VM file.
   ASSERT_OK(set("tcp.mode=ack-peer"));

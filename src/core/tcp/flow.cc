@@ -5,6 +5,7 @@
 //                                   a keep-alive probe to the peer.  Solo: at once
 //   the peer says something         data to the guest's sender at once, and into the log; on_ingress_durable() lets it
 //                                   be acknowledged.  Solo: at once
+//   the guest resets                that too is marked; it goes on when the peer has acknowledged what came before it
 //   the peer acknowledges           egress is trimmed; a FIN that it acknowledges is acknowledged to the guest (rule 5)
 //   the guest acknowledges          ingress is trimmed once that has committed: until then a takeover may need it again
 //
@@ -17,6 +18,13 @@
 #include "base/check.h"
 
 namespace us {
+namespace {
+
+// How long a peer that takes nothing more may hold up the end of a connection that the guest has reset; as long as
+// Linux keeps an orphaned connection (tcp_orphan_retries).
+constexpr Duration kResetPatience = Duration::seconds(60);
+
+}  // namespace
 
 const char* to_string(FlowEnd end) {
   switch (end) {
@@ -56,7 +64,8 @@ Flow::Flow(const FlowContext& context, const FlowState& state, Sender to_peer, S
       embargo_(state.guest_opened && !context.solo),
       guest_reset_(state.guest_reset),
       keep_alive_(state.keep_alive),
-      guest_acked_(to_guest_.una()) {}
+      guest_acked_(to_guest_.una()),
+      early_acks_from_(from_peer_.next()) {}
 
 Result<std::unique_ptr<Flow>> Flow::open(const FlowContext& context, const FlowState& state, Instant now) {
   US_ASSIGN(Sender to_peer, Sender::create(state.to_peer, context.peer_sender));
@@ -244,6 +253,7 @@ void Flow::on_peer_ack(const Segment& segment, Instant now) {
   egress_.trim_to(earlier(una, egress_.end()));
   if (!context_.options.ack_guest) from_guest_.on_ackable({before, earlier(una, egress_.end())}, now);
   if (to_peer_.fin_acked()) from_guest_.on_fin_ackable(now);
+  if (reset_peer_at_) postpone_reset(now);
 }
 
 void Flow::on_packet_too_big(uint32_t ip_bytes, SeqNum quoted) {
@@ -279,11 +289,19 @@ void Flow::apply_mark(const Mark& mark, Instant now) {
   }
   if (guest_acked_.before(mark.guest_acked)) guest_acked_ = mark.guest_acked;
   trim_ingress(guest_acked_);
-  if (!context_.options.ack_peer && from_peer_.ackable().before(guest_acked_))
-    from_peer_.on_ackable({from_peer_.ackable(), guest_acked_}, now);
-  reset_peer_ = reset_peer_ || mark.reset;
+  // Without early ACKs, and for what came before they were switched on, the guest's own ACK is what counts.
+  const SeqNum late = context_.options.ack_peer ? earlier(guest_acked_, early_acks_from_) : guest_acked_;
+  if (from_peer_.ackable().before(late)) from_peer_.on_ackable({from_peer_.ackable(), late}, now);
+  if (mark.reset && !reset_peer_at_) postpone_reset(now);
   if (mark.keep_alive) probe_peer_ = true;
   if (context_.solo) keep_alive_ = false;
+}
+
+// A reset discards what lies on the way.  What the guest holds to be delivered, because we have ACKed it, must be
+// delivered before; but only as long as the peer takes it.
+void Flow::postpone_reset(Instant now) {
+  reset_peer_at_ = now + kResetPatience;
+  if (to_peer_.unacked_bytes() == 0) reset_peer_ = true;
 }
 
 void Flow::trim_ingress(SeqNum guest_acked) {
@@ -299,6 +317,7 @@ void Flow::on_ingress_durable(SeqRange range, Instant now) {
 void Flow::on_policy_changed(Instant now) {
   from_peer_.set_ack_waits(!context_.solo || !context_.options.ack_peer, now);
   from_guest_.set_ack_waits(!context_.options.ack_guest, now);
+  early_acks_from_ = from_peer_.held().empty() ? from_peer_.next() : from_peer_.held().ranges().back().end;
   to_peer_.set_congestion_control(context_.options.recovery ? context_.peer_sender.congestion : CongestionKind::kNone);
   to_peer_.set_pacing(context_.options.recovery && context_.peer_sender.pacing);
   if (!context_.solo) return;

@@ -152,6 +152,7 @@ class Flow {
   void note_guest_said(Instant now);
   void apply_mark(const Mark& mark, Instant now);
   void trim_ingress(SeqNum guest_acked);
+  void postpone_reset(Instant now);
   void check_finished();
   void want_clock_bound(Instant now);
   bool may_speak_to_peer() const { return !embargo_; }
@@ -182,13 +183,15 @@ class Flow {
   FlowEnd end_ = FlowEnd::kOpen;
   bool changed_ = true;
   bool embargo_;                  // opened by the guest, and that has not committed: the peer must not hear of it yet
-  bool guest_reset_ = false;      // seen; said to the peer once committed
+  bool guest_reset_ = false;      // seen; said to the peer once committed, and once the peer has all before it
   bool reset_peer_ = false;       // due
   bool reset_guest_ = false;      // due
   bool keep_alive_ = false;       // seen; passed on once committed
   bool probe_peer_ = false;       // due
   bool awaiting_answer_ = false;  // to a passed-on probe
   SeqNum guest_acked_;            // as of the latest committed epoch
+  SeqNum early_acks_from_;        // what came before may have become durable while that did not count
+  std::optional<Instant> reset_peer_at_;  // the guest's reset has committed: said then at the latest
   std::optional<uint32_t> bound_on_its_way_;
   FlowCounters counters_;
 };

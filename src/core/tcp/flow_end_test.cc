@@ -1,6 +1,7 @@
 // How a relayed connection ends.  Rule 5: FIN is acknowledged to the guest only when the client has acknowledged it; a
-// RST of the guest waits for its commit and carries the number that the client expects; a RST of the client goes
-// through and ends the relay.
+// RST of the guest waits for its commit, and for the client's ACK of what came before it, for the guest was told that
+// all of that had arrived; it carries the number that the client expects.  A RST of the client goes through and ends
+// the relay.
 #include <gtest/gtest.h>
 
 #include "core/tcp/relay_script.h"
@@ -170,11 +171,30 @@ TEST(FlowRule5, AResetOfTheGuestWaitsForItsCommitAndCarriesTheNumberThatThePeerE
     cut
     peer   . ack 1001
     commit
-    >peer  R. 1001:1001(0) ack 1
+    >peer  . 1001:2001(1000)
+    flows 1
+    peer   . ack 2001
+    >peer  R. 2001:2001(0) ack 1
     flows 0
     cut commit
   )"),
             "");
+}
+
+TEST(FlowRule5, AResetOfTheGuestWaitsAMinuteAtMostForAPeerThatTakesNothing) {
+  RelayRig rig(RigSetup{});
+  rig.connect();
+  rig.forget_sent();
+  const auto probed_for = [&](int seconds) {  // probes are answered: it is not dead
+    for (int i = 0; i < seconds; ++i) EXPECT_EQ(RelayScript(rig).run("+1s\n lose\n peer . ack 1 win 0\n lose\n"), "");
+  };
+  EXPECT_EQ(
+      RelayScript(rig).run("peer . ack 1 win 0\n guest . 1:101(100)\n lose\n guest R. 101:101(0)\n cut commit lose\n"),
+      "");
+  probed_for(59);
+  EXPECT_EQ(rig.relay().size(), 1u);
+  probed_for(2);
+  EXPECT_EQ(rig.relay().size(), 0u);
 }
 
 TEST(FlowRule5, AResetOfTheGuestInAnEpochThatIsLostIsNotSaid) {
@@ -200,7 +220,8 @@ TEST(FlowRule5, AResetOfTheGuestThatHadCommittedIsSaidByTheNewPrimary) {
     cut
     commit-unheard
     takeover
-    >guest . ack 101
+    >peer  . 1:101(100)
+    peer   . ack 101
     >peer  R. 101:101(0) ack 1
     flows 0
   )"),
@@ -297,15 +318,16 @@ TEST(FlowRule5, AResetOfTheGuestEndsTheRelayInEveryState) {
     rig.durable();
     rig.forget_sent();
     ASSERT_EQ(RelayScript(rig).run(place.steps), "") << place.name;
-    const uint32_t expects = rig.flow()->to_peer().nxt().value() - rig.setup().guest.isn;
     rig.guest(fmt::format("R. {0}:{0}(0)", place.guest_next));
     rig.cut();
     EXPECT_EQ(rig.relay().size(), 1u) << place.name;
     EXPECT_TRUE(rig.sent_to_peer.empty() || !rig.sent_to_peer.back().segment.has('R')) << place.name;
     rig.commit();
+    const bool all_acked = rig.relay().size() == 0;
+    if (!all_acked) rig.peer(fmt::format(". ack {}", place.guest_next));
     ASSERT_FALSE(rig.sent_to_peer.empty()) << place.name;
     EXPECT_TRUE(rig.sent_to_peer.back().segment.has('R')) << place.name;
-    EXPECT_EQ(rig.sent_to_peer.back().segment.seq, expects) << place.name;
+    EXPECT_EQ(rig.sent_to_peer.back().segment.seq, place.guest_next) << place.name;
     EXPECT_EQ(rig.relay().size(), 0u) << place.name;
     EXPECT_EQ(rig.violation(), "") << place.name;
   }
@@ -339,7 +361,9 @@ TEST(FlowRule5, AConnectionThatTheGuestOpensAndResetsInOneEpochIsResetTowardTheP
     guest  R. 101:101(0)
     +1s
     cut commit
-    >peer  R. 1:1(0) ack 1
+    >peer  . 1:101(100) ack 1
+    peer   . ack 101
+    >peer  R. 101:101(0) ack 1
     flows 0
   )"),
             "");

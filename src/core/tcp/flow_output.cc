@@ -91,6 +91,7 @@ void Flow::want_clock_bound(Instant now) {
 std::optional<FlowFrame> Flow::poll_to_guest(Instant now) {
   if (ended()) return std::nullopt;
   if (reset_guest_) return reset_to_guest(now);
+  if (guest_reset_) return std::nullopt;  // it listens no more
   Segment segment;
   segment.flags = tcp_flag::kAck;
   if (const auto out = to_guest_.poll_segment(now)) {
@@ -134,15 +135,18 @@ void Flow::on_deadline(Instant now) {
   // Only time makes a side count as dead.  The other one is told (rule 6).
   if (to_peer_.verdict() == SenderVerdict::kPeerDead) reset_guest_ = true;
   if (to_guest_.verdict() == SenderVerdict::kPeerDead) reset_peer_ = true;
+  if (reset_peer_at_ && *reset_peer_at_ <= now) reset_peer_ = true;
 }
 
 Instant Flow::peer_deadline() const {
   if (embargo_) return Instant::far_future();
-  return std::min(to_peer_.next_deadline().value_or(Instant::far_future()),
-                  from_peer_.next_deadline().value_or(Instant::far_future()));
+  return std::min({to_peer_.next_deadline().value_or(Instant::far_future()),
+                   from_peer_.next_deadline().value_or(Instant::far_future()),
+                   reset_peer_at_.value_or(Instant::far_future())});
 }
 
 Instant Flow::guest_deadline() const {
+  if (guest_reset_) return Instant::far_future();
   return std::min(to_guest_.next_deadline().value_or(Instant::far_future()),
                   from_guest_.next_deadline().value_or(Instant::far_future()));
 }

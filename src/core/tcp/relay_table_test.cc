@@ -188,6 +188,35 @@ TEST_F(RelayTable, SleepingFlowsAreInTheFirstCutOfASession) {
   EXPECT_TRUE(changed.empty()) << "idle flows cost an epoch nothing";
 }
 
+// Modes change while connections live: what became durable before early ACKs were switched on must not be forgotten.
+TEST_F(RelayTable, EarlyAcksToThePeerMayBeSwitchedOnInTheMiddleOfATransfer) {
+  open(4000);
+  relay.set_solo(false, now);
+  log.begin_session();
+  relay.begin_session(now);
+  RelayOptions options;
+  options.ack_peer = false;
+  relay.set_options(options, now);
+  SlowFrame heard = frame(false, 4000, 0, kPshAck, 1000, 5000);
+  heard.payload = Bytes(100, 'x');
+  give(false, heard);
+  drain();
+  relay.on_ingress_durable(FlowId{1}, {SeqNum(1000), SeqNum(1100)}, now);
+  options.ack_peer = true;
+  relay.set_options(options, now);
+  SlowFrame acked = frame(true, 4000, 0, kAck, 5000, 1100);
+  give(true, acked);
+  std::vector<FlowState> changed;
+  std::vector<FlowId> ended;
+  relay.on_cut(Epoch{1}, now, changed, ended);
+  relay.on_commit(Epoch{1}, now);
+  drain();
+  pass(Duration::millis(200));
+  size_t undurable = 1;
+  relay.for_each_flow([&](const FlowKey&, const FlowSlot& slot) { undurable = slot.awake()->undurable_bytes(); });
+  EXPECT_EQ(undurable, 0u);
+}
+
 TEST_F(RelayTable, WhatIsNotRelayedIsListedWithItsReason) {
   SlowFrame syn = frame(false, 4000, 0, kSyn, 999, 0);
   syn.payload = Bytes(5, 'x');
