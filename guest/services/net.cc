@@ -40,17 +40,17 @@ void accept_loop(int listener, const std::function<void(int)>& serve) {
   }
 }
 
-bool send_all(int fd, std::span<const uint8_t> data) {
+bool send_all(int fd, std::span<const uint8_t> data, bool more) {
   while (!data.empty()) {
-    const ssize_t n = send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+    const ssize_t n = send(fd, data.data(), data.size(), MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     if (n <= 0) return false;
     data = data.subspan(static_cast<size_t>(n));
   }
   return true;
 }
 
-bool send_all(int fd, std::string_view text) {
-  return send_all(fd, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+bool send_all(int fd, std::string_view text, bool more) {
+  return send_all(fd, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()), more);
 }
 
 bool read_line(int fd, std::string& line, size_t limit) {

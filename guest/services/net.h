@@ -17,9 +17,9 @@ int open_port(uint16_t port, int type);
 // Accepts for ever; `serve` gets each connection in a thread of its own and need not close it.
 void accept_loop(int listener, const std::function<void(int)>& serve);
 
-// False when the peer has gone.
-bool send_all(int fd, std::span<const uint8_t> data);
-bool send_all(int fd, std::string_view text);
+// False when the peer has gone.  `more`: keep an incomplete segment back, for what follows at once.
+bool send_all(int fd, std::span<const uint8_t> data, bool more = false);
+bool send_all(int fd, std::string_view text, bool more = false);
 
 // Up to and without the next newline; false at the end of the stream or after `limit` characters.
 bool read_line(int fd, std::string& line, size_t limit);

@@ -74,13 +74,20 @@ Relay::Disposition RelayHub::from_guest(size_t nic, const EthernetFrame& frame, 
   const Instant now = later_of(read_at);
   const Relay::Disposition disposition = relays_[nic]->on_guest_frame(frame.header(), frame.ethernet(), now);
   // What is gated counts as well: it waits for the same cut.
-  if (mode_ == GateMode::kProtected) {
-    if (!waiting_.any && output_wake_) output_wake_();
-    waiting_.any = true;
-    waiting_.last = now;
-    waiting_.bytes += frame.size();
-  }
+  const bool gated = disposition == Relay::Disposition::kPass;
+  if (mode_ == GateMode::kProtected && (gated || relays_[nic]->guest_said() == GuestSaid::kResponse))
+    note_waiting(now, gated ? frame.size() : 0);
   return disposition;
+}
+
+void RelayHub::note_waiting(Instant now, size_t gated_bytes) {
+  if (!waiting_.any) {
+    waiting_.first = now;
+    if (output_wake_) output_wake_();
+  }
+  waiting_.any = true;
+  waiting_.last = now;
+  waiting_.bytes += gated_bytes;
 }
 
 Relay::Disposition RelayHub::from_uplink(size_t nic, const EthernetFrame& frame, Instant read_at) {

@@ -1,7 +1,7 @@
 // RelayHub: the TCP relays of all NICs of a VM and their log, behind one lock.
 //
-// The data path's thread moves frames through it, the engine takes its part of each epoch, the coordinator tells it what
-// has committed and what the standby has.  All calls are short; none blocks.
+// The data path's thread moves frames through it, the engine takes its part of each epoch, the coordinator tells it
+// what has committed and what the standby has.  All calls are short; none blocks.
 //
 // A session (log on, output waits for commits) begins inside the first cut of a protected time and ends when this host
 // goes on alone; in between the relays' output follows the same gate as every frame.
@@ -68,6 +68,7 @@ class RelayHub {
  private:
   Instant later_of(Instant read_at);
   Instant now_locked();
+  void note_waiting(Instant now, size_t gated_bytes);
   void settle(const DurableRecord& record, Instant now);
   void end_session_locked(Instant now);
   static EthernetFrame assemble(const FlowFrame& frame);

@@ -39,7 +39,8 @@ void EpochPolicy::adapt(Duration pause) {
 Instant EpochPolicy::next_cut(const Waiting& waiting) const {
   const Instant regular = resumed_ + length_;
   if (!config_.cut_on_output || !waiting.any || waiting.bytes > config_.bulk_bytes) return regular;
-  Instant early = std::max(waiting.last + config_.quiet, resumed_ + config_.shortest);
+  Instant early = std::min(waiting.last + config_.quiet, waiting.first + config_.patience);
+  early = std::max(early, resumed_ + config_.shortest);
   // Until there is credit for one more pause.
   if (credit_ < Duration{} && config_.pause_budget > 0)
     early = std::max(early, resumed_ + scaled(-credit_, 1.0 / config_.pause_budget));

@@ -25,16 +25,24 @@ TEST(EpochPolicy, AResponseThatWaitsIsCutOnceTheGuestIsQuiet) {
   EpochPolicy p(config());
   p.on_resumed(kStart - Duration::millis(100), Duration::millis(2));
   p.on_resumed(kStart, Duration::millis(2));
-  EXPECT_EQ(p.next_cut({true, at(2'000), 100}), at(2'300));
-  EXPECT_EQ(p.next_cut({true, at(2'200), 200}), at(2'500)) << "more output is not quiet";
+  EXPECT_EQ(p.next_cut({true, at(2'000), at(2'000), 100}), at(2'300));
+  EXPECT_EQ(p.next_cut({true, at(2'000), at(2'200), 200}), at(2'500)) << "more output is not quiet";
   p.on_cut(at(2'500));
   EXPECT_EQ(p.early_cuts(), 1u);
+}
+
+TEST(EpochPolicy, ALongResponseIsCutWhileTheGuestStillTalks) {
+  EpochPolicy p(config());
+  p.on_resumed(kStart - Duration::millis(100), Duration::millis(2));
+  p.on_resumed(kStart, Duration::millis(2));
+  EXPECT_EQ(p.next_cut({true, at(2'000), at(3'900), 0}), at(4'000)) << "2 ms after its first byte";
+  EXPECT_EQ(p.next_cut({true, at(2'000), at(9'000), 0}), at(4'000));
 }
 
 TEST(EpochPolicy, ABulkTransferIsNotCutEarly) {
   EpochPolicy p(config());
   p.on_resumed(kStart, Duration::millis(2));
-  EXPECT_EQ(p.next_cut({true, at(2'000), 65 * 1024}), at(25'000));
+  EXPECT_EQ(p.next_cut({true, at(2'000), at(2'000), 65 * 1024}), at(25'000));
 }
 
 TEST(EpochPolicy, EarlyCutsCanBeSwitchedOff) {
@@ -42,7 +50,7 @@ TEST(EpochPolicy, EarlyCutsCanBeSwitchedOff) {
   c.cut_on_output = false;
   EpochPolicy p(c);
   p.on_resumed(kStart, Duration::millis(2));
-  EXPECT_EQ(p.next_cut({true, at(2'000), 100}), at(25'000));
+  EXPECT_EQ(p.next_cut({true, at(2'000), at(2'000), 100}), at(25'000));
 }
 
 TEST(EpochPolicy, EarlyCutsStayWithinTheirShareOfTheTime) {
@@ -53,7 +61,7 @@ TEST(EpochPolicy, EarlyCutsStayWithinTheirShareOfTheTime) {
   Duration paused;
   p.on_resumed(now, Duration::millis(2));
   for (int i = 0; i < 2'000; ++i) {
-    const Instant cut = p.next_cut({true, now, 10});  // output at once, then quiet
+    const Instant cut = p.next_cut({true, now, now, 10});  // output at once, then quiet
     p.on_cut(cut);
     now = cut + Duration::millis(2);
     paused += Duration::millis(2);

@@ -144,7 +144,9 @@ Result<std::unique_ptr<Flow>> Flow::restore(const FlowContext& context, const Re
 
 // ---- the guest's side ----
 
-void Flow::on_guest_segment(const FrameView& frame, Gather payload, Instant now) {
+GuestSaid Flow::on_guest_segment(const FrameView& frame, Gather payload, Instant now) {
+  GuestSaid said = GuestSaid::kNothing;
+  const SeqNum acked_before = to_guest_.una();
   changed_ = true;
   Segment segment = frame.segment;
   if (segment.has(tcp_flag::kUrg)) {
@@ -154,28 +156,34 @@ void Flow::on_guest_segment(const FrameView& frame, Gather payload, Instant now)
   const SeqNum end_before = egress_.end();
   const Received received = from_guest_.on_segment(segment, payload, bounds_of(to_guest_), egress_, now);
   if (received.ack_valid) on_guest_ack(segment, now);
+  if (acked_before != to_guest_.una()) said = judge_ack();
   switch (received.verdict) {
     case ReceiveVerdict::kAccepted:
       take_from_guest(received, end_before, segment, now);
+      if (!received.stored.empty()) said = std::max(said, received.fin ? GuestSaid::kResponse : judge_data());
       break;
     case ReceiveVerdict::kReset:
       guest_reset_ = true;
+      said = GuestSaid::kResponse;
       note_guest_said(now);
       break;
     case ReceiveVerdict::kKeepAlive:
       keep_alive_ = true;
+      said = GuestSaid::kResponse;
       note_guest_said(now);
       break;
     default:
       ++counters_.dropped_segments;
   }
   check_finished();
+  return said;
 }
 
 void Flow::take_from_guest(const Received& received, SeqNum end_before, const Segment&, Instant now) {
   if (received.stored.empty()) return;
   const SeqNum end = egress_.end();
   counters_.egress_bytes += end_before.distance_to(end);
+  note_burst(egress_.start() == end_before, end_before.distance_to(end), now);
   egress_.for_each(end_before, end, [&, at = end_before](ByteSpan bytes) mutable {
     context_.log.append_egress(context_.nic, id_, at, bytes);
     at += static_cast<uint32_t>(bytes.size());
@@ -189,6 +197,27 @@ void Flow::on_guest_ack(const Segment& segment, Instant now) {
     guest_acked_ = to_guest_.una();
     trim_ingress(guest_acked_);
   }
+}
+
+void Flow::note_burst(bool was_empty, uint64_t bytes, Instant now) {
+  const int64_t silence_us = (now - burst_at_).to_micros();
+  const uint64_t leaked =
+      static_cast<uint64_t>(std::clamp<int64_t>(silence_us, 0, 1'000'000)) * kBurstLeakPerSecond / 1'000'000;
+  burst_bytes_ = (was_empty ? 0 : burst_bytes_ - std::min(burst_bytes_, leaked)) + bytes;
+  burst_at_ = now;
+}
+
+GuestSaid Flow::judge_data() const {
+  const SeqNum cut = marks_.empty() ? to_peer_.committed() : marks_.back().taken;
+  if (cut.distance_to(egress_.end()) > egress_.capacity() / 2) return GuestSaid::kResponse;
+  return burst_bytes_ <= kBurstMax ? GuestSaid::kResponse : GuestSaid::kBulk;
+}
+
+// Toward the peer the guest's ACK is news only where the relay does not ACK by itself; and it makes room.
+GuestSaid Flow::judge_ack() const {
+  const SeqNum cut = marks_.empty() ? guest_acked_ : marks_.back().guest_acked;
+  const bool wanted = !context_.options.ack_peer || cut.distance_to(to_guest_.una()) > ingress_.capacity() / 2;
+  return wanted ? GuestSaid::kResponse : GuestSaid::kNothing;
 }
 
 // In solo what the guest says is committed the moment it is said.

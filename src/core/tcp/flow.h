@@ -67,6 +67,16 @@ enum class FlowEnd : uint8_t {
 };
 const char* to_string(FlowEnd end);
 
+// Whether what a segment of the guest brought waits for its epoch to commit, and somebody for it.
+enum class GuestSaid : uint8_t {
+  kNothing,   // nothing waits for it: no news, or an ACK whose data the peer has been told of already
+  kBulk,      // of a long burst: whoever reads it has enough to read until the epoch ends by itself
+  kResponse,  // of a burst of at most kBurstMax, or its end; or a buffer is half full of what only a commit moves on
+};
+// A burst begins when the peer has acknowledged everything; one that goes on without end may grow by so much a second.
+inline constexpr uint64_t kBurstMax = 2u << 20;
+inline constexpr uint64_t kBurstLeakPerSecond = 4u << 20;
+
 struct FlowCounters {
   uint64_t egress_bytes = 0;      // taken from the guest
   uint64_t ingress_bytes = 0;     // taken from the peer
@@ -87,7 +97,7 @@ class Flow {
   // The relay begins, or begins again: both sides hear where the other stands (the last ACK of the handshake among it).
   void greet(Instant now);
   // The frame's TCP checksum has been verified.
-  void on_guest_segment(const FrameView& frame, Gather payload, Instant now);
+  GuestSaid on_guest_segment(const FrameView& frame, Gather payload, Instant now);
   void on_peer_segment(const FrameView& frame, Gather payload, Instant now);
   void on_packet_too_big(uint32_t ip_bytes, SeqNum quoted);
 
@@ -146,6 +156,9 @@ class Flow {
   AckInfo ack_info(const Segment& segment, const TimestampClock& clock, Instant now) const;
   AckBounds bounds_of(const Sender& sender) const;
   void take_from_guest(const Received& received, SeqNum end_before, const Segment& segment, Instant now);
+  void note_burst(bool was_empty, uint64_t bytes, Instant now);
+  GuestSaid judge_data() const;
+  GuestSaid judge_ack() const;
   void take_from_peer(const Received& received, const Segment& segment, Instant now);
   void on_guest_ack(const Segment& segment, Instant now);
   void on_peer_ack(const Segment& segment, Instant now);
@@ -194,6 +207,8 @@ class Flow {
   std::optional<Instant> reset_peer_at_;  // the guest's reset has committed: said then at the latest
   std::optional<uint32_t> bound_on_its_way_;
   FlowCounters counters_;
+  uint64_t burst_bytes_ = 0;
+  Instant burst_at_;  // when that was right
 };
 
 }  // namespace us

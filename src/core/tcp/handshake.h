@@ -34,8 +34,9 @@ struct FlowKeyHash {
 
 struct HandshakeLimits {
   size_t entries_max = 4096;
-  uint32_t egress_capacity = 4u << 20;
-  uint32_t ingress_capacity = 4u << 20;
+  // What a guest can say, and a peer send, between two commits: at 1 Gbit/s 60 ms.
+  uint32_t egress_capacity = 8u << 20;
+  uint32_t ingress_capacity = 8u << 20;
 };
 
 class HandshakeTracker {

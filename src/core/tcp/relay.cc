@@ -18,6 +18,7 @@ Relay::Relay(uint8_t nic, const RelayLimits& limits, uint64_t hash_secret, Relay
 // ---- frames ----
 
 Relay::Disposition Relay::on_guest_frame(const VnetHeader& vnet, ByteSpan frame, Instant now) {
+  guest_said_ = GuestSaid::kNothing;
   return dispatch(vnet, frame, true, now);
 }
 
@@ -59,7 +60,7 @@ void Relay::deliver(Entry& entry, const FrameView& view, Gather payload, bool fr
     return;
   }
   if (from_guest) {
-    awake(entry, now).on_guest_segment(view, payload, now);
+    guest_said_ = awake(entry, now).on_guest_segment(view, payload, now);
     uncommitted_ = uncommitted_ || !context_.solo;
   } else {
     awake(entry, now).on_peer_segment(view, payload, now);

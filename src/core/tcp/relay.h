@@ -56,6 +56,8 @@ class Relay {
 
   // `frame` begins with the Ethernet header and is whole.
   Disposition on_guest_frame(const VnetHeader& vnet, ByteSpan frame, Instant now);
+  // Of the latest of these frames, if it was taken.
+  GuestSaid guest_said() const { return guest_said_; }
   Disposition on_uplink_frame(const VnetHeader& vnet, ByteSpan frame, Instant now);
 
   // Off: new connections are not relayed; those that are stay so until they end.
@@ -129,6 +131,7 @@ class Relay {
   FlowContext context_;
   bool enabled_ = true;
   bool uncommitted_ = false;
+  GuestSaid guest_said_ = GuestSaid::kNothing;
   HandshakeTracker handshakes_;
   uint64_t next_id_ = 1;
   std::unordered_map<FlowKey, std::unique_ptr<Entry>, FlowKeyHash> by_key_;
