@@ -140,6 +140,21 @@ TEST(FlowRule10, ManyHolesCostNoMoreThanTheBuffer) {
   EXPECT_EQ(rig.violation(), "");
 }
 
+// Found by fuzz/flow_fuzz: window updates without end, because the header could not say what was to be said.
+TEST(FlowRule10, AWindowUpdateThatSaysNothingNewIsNotSent) {
+  for (const std::optional<uint32_t> scale : {std::optional<uint32_t>(), std::optional<uint32_t>(14)}) {
+    RigSetup setup;
+    setup.guest.scale = scale;
+    setup.guest.syn_window = 65535;
+    RelayRig rig(setup);
+    rig.connect();
+    for (int i = 0; i < 40; ++i) rig.send(false, 1448);  // none of it durable, all of it room in the buffer
+    rig.guest(".");
+    EXPECT_EQ(rig.violation(), "");
+    EXPECT_LE(rig.sent_to_peer.size(), 50u);
+  }
+}
+
 // One of many connections, by its port; everything said is right and in order.
 SlowFrame of_connection(const RelayRig& rig, uint16_t port, bool from_guest, std::string_view text) {
   SlowFrame frame = rig.slow_frame(from_guest, *parse_script_segment(text));

@@ -79,7 +79,11 @@ class FlowJudge {
   // Any segment that the endpoints have sent to the relay; `end` with the number of a FIN.
   void guest_says(const ScriptSegment& s, uint32_t end, bool solo) {
     said_.end = std::max(said_.end, end);
-    if (s.has('F')) said_.fin = true;
+    if (s.length > 0) said_by_guest_.add(*s.seq, *s.seq + s.length);
+    if (s.has('F')) {
+      said_.fin = true;
+      fins_.add(end - 1, end);
+    }
     if (s.has('R')) said_.reset = true;
     if (s.timestamps) guest_ts_ = later_ts(guest_ts_, s.timestamps->first);
     if (solo) committed_ = said_;
@@ -103,10 +107,12 @@ class FlowJudge {
     committed_ = said_;
     durable_ = with_first(said_by_peer_);
   }
-  // The guest goes on from the last epoch that the standby has committed.
-  void on_takeover() {
+  // The guest goes on from the last epoch that the standby has committed, the relay with what the standby `has` of the
+  // peer's numbers; alone.
+  void on_takeover(const NumberSet& has) {
     cuts_.clear();
     said_ = committed_;
+    said_by_peer_ = durable_ = with_first(has);
     to_guest_ack_ = 0;
     to_guest_ts_ = begin_.peer_ts;
   }
@@ -141,7 +147,8 @@ class FlowJudge {
     if (s.length > 0 && !said_by_peer_.covers(seq, seq + s.length)) return "the guest gets what the peer has not sent";
     if (const auto wrong = wrong_byte(payload, seq, peer_byte)) return fmt::format("byte {} is wrong", *wrong);
     if (!s.ack || *s.ack > said_.end) return "acknowledges what the guest has not sent";
-    if (said_.fin && *s.ack == said_.end && peer_acked_ < said_.end && !s.has('R'))
+    if (fins_.covers(*s.ack - 1, *s.ack) && !said_by_guest_.covers(*s.ack - 1, *s.ack) && peer_acked_ < *s.ack &&
+        !s.has('R'))
       return "rule 5: acknowledges a FIN that the peer has not acknowledged";
     if (*s.ack < to_guest_ack_) return "rule 2: takes back an ACK toward the guest";
     to_guest_ack_ = *s.ack;
@@ -189,6 +196,8 @@ class FlowJudge {
   Said committed_;
   std::map<uint64_t, Said> cuts_;
   NumberSet said_by_peer_;
+  NumberSet said_by_guest_;
+  NumberSet fins_;  // numbers of the guest's FINs
   NumberSet durable_;
   uint32_t peer_acked_ = 0;
   bool resets_allowed_ = false;

@@ -296,6 +296,20 @@ TEST(FlowHandshake, WindowScalesAreThoseOfTheEndpoints) {
   }
 }
 
+TEST(FlowHandshake, WhatTheSynHasOfferedIsNotTakenBackByTheLastAck) {  // found by fuzz/flow_fuzz
+  for (const bool guest_opens : {false, true}) {
+    RigSetup setup = solo();
+    setup.guest_opens = guest_opens;
+    setup.guest.window = setup.peer.window = 3;  // the last ACK's, times 128
+    setup.limits.handshake.ingress_capacity = setup.limits.handshake.egress_capacity = 20'000;
+    RelayRig rig(setup);
+    rig.connect();
+    rig.send(false, 100);
+    EXPECT_EQ(rig.violation(), "");
+    EXPECT_GE((*rig.sent_to_peer.front().segment.window + 1) << 7, setup.guest.syn_window);
+  }
+}
+
 TEST(FlowHandshake, WithoutTimestampsAndSackNeitherIsSent) {
   for (const bool guest_lacks : {false, true}) {
     RigSetup setup = solo();

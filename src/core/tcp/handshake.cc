@@ -118,6 +118,9 @@ FlowState HandshakeTracker::state_of(const Entry& entry, const FrameView& last, 
   };
   const uint32_t guest_window = window_of(guest, entry.guest_opened, guest_shift);
   const uint32_t peer_window = window_of(peer, !entry.guest_opened, peer_shift);
+  // The last ACK is taken by the relay: the other side knows what the SYN or SYN-ACK has offered, which is not taken back.
+  const uint32_t guest_offered = std::max<uint32_t>(guest_window, guest.window);
+  const uint32_t peer_offered = std::max<uint32_t>(peer_window, peer.window);
   const SeqNum guest_first = guest.isn + 1, peer_first = peer.isn + 1;
 
   const auto sender = [&](SeqNum una, SeqNum seq, uint32_t mss, uint8_t shift, uint32_t window) {
@@ -150,13 +153,13 @@ FlowState HandshakeTracker::state_of(const Entry& entry, const FrameView& last, 
   ReceiverConfig toward_peer = config;
   toward_peer.window_shift = guest_shift;
   toward_peer.segment_bytes_max = static_cast<uint16_t>(std::min<uint32_t>(state.to_guest.mss, 65535));
-  state.from_peer = Receiver(toward_peer, peer_first, peer_first + guest_window, peer_ts, now).snapshot(now);
+  state.from_peer = Receiver(toward_peer, peer_first, peer_first + guest_offered, peer_ts, now).snapshot(now);
   ReceiverConfig toward_guest = config;
   toward_guest.window_shift = peer_shift;
   toward_guest.segment_bytes_max = static_cast<uint16_t>(std::min<uint32_t>(state.to_peer.mss, 65535));
   toward_guest.fin_ack_waits = true;
   toward_guest.answers_keep_alive = false;
-  state.from_guest = Receiver(toward_guest, guest_first, guest_first + peer_window, guest_ts, now).snapshot(now);
+  state.from_guest = Receiver(toward_guest, guest_first, guest_first + peer_offered, guest_ts, now).snapshot(now);
   state.peer_clock = TimestampClock(guest_ts, now).snapshot(now);
   state.guest_clock = TimestampClock(peer_ts, now).snapshot(now);
   return state;

@@ -15,11 +15,11 @@ uint16_t ReceiveWindow::offer(SeqNum ack, SeqNum capacity_edge, SeqNum hard_edge
   return static_cast<uint16_t>(field);
 }
 
-bool ReceiveWindow::update_due(SeqNum next, SeqNum capacity_edge, uint32_t step) const {
-  if (!right_edge_.before(capacity_edge) || right_edge_.distance_to(capacity_edge) < step) return false;
-  const uint32_t now = next.distance_to(right_edge_);
-  const uint32_t possible = std::min(next.distance_to(capacity_edge), window_max());
-  return possible / 2 >= now && possible > now;
+bool ReceiveWindow::update_due(SeqNum ack, SeqNum next, SeqNum capacity_edge, uint32_t step) const {
+  if (!right_edge_.before(capacity_edge)) return false;
+  const SeqNum reachable = ack + (std::min(ack.distance_to(capacity_edge) >> shift_, 0xffffu) << shift_);
+  if (!right_edge_.before(reachable) || right_edge_.distance_to(reachable) < step) return false;
+  return next.distance_to(reachable) / 2 >= next.distance_to(right_edge_);
 }
 
 }  // namespace us

@@ -38,22 +38,24 @@ TEST(ReceiveWindow, RoundsUpRatherThanTakeBackTheRestOfAScaledWindow) {  // RFC 
 TEST(ReceiveWindow, DoesNotMoveBySillySteps) {  // RFC 9293 section 3.8.6.2.2
   ReceiveWindow w(SeqNum(1000), 0);
   EXPECT_EQ(offer(w, SeqNum(1000), SeqNum(2447), kStep), 0);
-  EXPECT_FALSE(w.update_due(SeqNum(1000), SeqNum(2447), kStep));
-  EXPECT_TRUE(w.update_due(SeqNum(1000), SeqNum(2448), kStep));
+  EXPECT_FALSE(w.update_due(SeqNum(1000), SeqNum(1000), SeqNum(2447), kStep));
+  EXPECT_TRUE(w.update_due(SeqNum(1000), SeqNum(1000), SeqNum(2448), kStep));
   EXPECT_EQ(offer(w, SeqNum(1000), SeqNum(2448), kStep), 1448);
 }
 
 TEST(ReceiveWindow, AnUpdateIsDueOnlyWhenTheWindowDoubles) {
   ReceiveWindow w(SeqNum(10'000), 0);
-  EXPECT_FALSE(w.update_due(SeqNum(0), SeqNum(19'999), kStep));
-  EXPECT_TRUE(w.update_due(SeqNum(0), SeqNum(20'000), kStep));
+  EXPECT_FALSE(w.update_due(SeqNum(0), SeqNum(0), SeqNum(19'999), kStep));
+  EXPECT_TRUE(w.update_due(SeqNum(0), SeqNum(0), SeqNum(20'000), kStep));
 }
 
 TEST(ReceiveWindow, TheHeaderLimitsTheWindowAtEveryScale) {
   ReceiveWindow unscaled(SeqNum(0), 0);
   EXPECT_EQ(offer(unscaled, SeqNum(0), SeqNum(1u << 30), kStep), 65535);
   EXPECT_EQ(unscaled.right_edge(), SeqNum(65535));
-  EXPECT_FALSE(unscaled.update_due(SeqNum(0), SeqNum(1u << 30), kStep));
+  EXPECT_FALSE(unscaled.update_due(SeqNum(0), SeqNum(0), SeqNum(1u << 30), kStep));
+  EXPECT_FALSE(unscaled.update_due(SeqNum(0), SeqNum(60'000), SeqNum(1u << 30), kStep))
+      << "60000 bytes wait for an ACK";
   ReceiveWindow widest(SeqNum(0), 14);
   EXPECT_EQ(offer(widest, SeqNum(0), SeqNum(1u << 30), kStep), 65535);
   EXPECT_EQ(widest.right_edge(), SeqNum(65535u << 14));
@@ -93,6 +95,21 @@ RC_GTEST_PROP(ReceiveWindow, TheEdgeOnlyGrowsAndStaysInTheBuffer, (uint32_t star
     seen = later(seen, edge);
     RC_ASSERT(seen == w.right_edge());
   }
+}
+
+// Found by fuzz/flow_fuzz: one update after the other without end, because the edge that was wanted cannot be said.
+RC_GTEST_PROP(ReceiveWindow, AnUpdateMovesTheEdgeAndIsNotDueAgain, ()) {
+  const auto shift = *rc::gen::inRange<uint8_t>(0, 15);
+  const SeqNum ack(*rc::gen::arbitrary<uint32_t>());
+  const auto step = *rc::gen::inRange<uint32_t>(1, 2000);
+  ReceiveWindow w(ack + *rc::gen::inRange<uint32_t>(0, 65536), shift);
+  const SeqNum next = ack + *rc::gen::inRange<uint32_t>(0, ack.distance_to(w.right_edge()) + 1);
+  const SeqNum capacity_edge = next + *rc::gen::inRange<uint32_t>(0, 1u << 20);
+  if (!w.update_due(ack, next, capacity_edge, step)) return;
+  const SeqNum before = w.right_edge();
+  w.offer(ack, capacity_edge, capacity_edge, step);
+  RC_ASSERT(before.distance_to(w.right_edge()) >= step);
+  RC_ASSERT(!w.update_due(ack, next, capacity_edge, step));
 }
 
 }  // namespace

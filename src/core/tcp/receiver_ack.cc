@@ -88,7 +88,7 @@ AckOut Receiver::take_ack(const RelayBuffer& buffer, Instant) {
 std::optional<AckOut> Receiver::poll_ack(const RelayBuffer& buffer, Instant now) {
   if (!policy_.due(now)) {
     const Room room = room_in(buffer);
-    if (!window_.update_due(next(), room.capacity_edge, room.step)) return std::nullopt;
+    if (!window_.update_due(ack_number(), next(), room.capacity_edge, room.step)) return std::nullopt;
   }
   return take_ack(buffer, now);
 }

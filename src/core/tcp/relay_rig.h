@@ -196,6 +196,9 @@ class RelayRig {
   // Any frame.
   Relay::Disposition put(bool from_guest, const Bytes& frame) {
     disposition_ = from_guest ? relay_->on_guest_frame({}, frame, now_) : relay_->on_uplink_frame({}, frame, now_);
+    relay_->for_each_flow([&](const FlowKey& key, const FlowSlot& slot) {
+      if (key.peer.port == kPeerPort) id_ = slot.id();
+    });
     poll();
     return disposition_;
   }
@@ -306,8 +309,7 @@ class RelayRig {
     forget_sent();
     solo_ = true;
     if (judge_) {
-      judge_->on_takeover();
-      judge_->on_solo();
+      judge_->on_takeover(numbers_of_peer(flows));
       next_[true] = judge_->guest_end();
       got_[true] = guest_got_committed_;
     }
@@ -380,8 +382,6 @@ class RelayRig {
   }
 
   void settle(const DurableRecord& r) {
-    if (judge_ && r.kind == RelayRecordKind::kIngress && flow() != nullptr && flow()->id() == r.flow)
-      judge_->on_durable(relative(r.range.start, false), relative(r.range.end, false));
     if (r.kind == RelayRecordKind::kIngress) relay_->on_ingress_durable(r.flow, r.range, now_);
     if (r.kind == RelayRecordKind::kClockBound) relay_->on_clock_bound_durable(r.flow, r.bound, now_);
   }
@@ -389,13 +389,38 @@ class RelayRig {
   void standby_reads() {
     for (const Bytes& frame : log_->take_frames()) {
       const auto message = decode({FrameType::kRelayLogChunk, 0, ByteSpan(frame).subspan(kFrameHeaderBytes)});
-      const auto applied = replica_->apply(std::get<RelayLogChunk>(*message));
-      if (!applied) violate("the standby refuses the log: " + applied.error().message);
+      const auto& chunk = std::get<RelayLogChunk>(*message);
+      const auto applied = replica_->apply(chunk);
+      if (!applied) return violate("the standby refuses the log: " + applied.error().message);
+      tell_judge(chunk);
     }
   }
 
   uint32_t relative(SeqNum seq, bool of_guest) const {
     return seq.value() - (of_guest ? setup_.guest.isn : setup_.peer.isn);
+  }
+
+  void tell_judge(const RelayLogChunk& chunk) {
+    ByteReader in(chunk.records);
+    while (!in.done()) {
+      const auto record = decode_relay_record(in);
+      const auto* ingress = std::get_if<IngressRecord>(&*record);
+      if (judge_ && ingress != nullptr && id_ == ingress->flow)
+        judge_->on_durable(relative(ingress->stored.start, false), relative(ingress->stored.end, false));
+    }
+  }
+
+  // What the standby has of the judged connection's peer.
+  NumberSet numbers_of_peer(const std::vector<RestoredFlow>& flows) const {
+    NumberSet has;
+    for (const RestoredFlow& restored : flows) {
+      if (restored.state.as_guest.destination.port != kPeerPort) continue;
+      has.add(0, relative(restored.state.from_peer.next, false));
+      const auto add = [&](SeqRange range) { has.add(relative(range.start, false), relative(range.end, false)); };
+      for (const SeqRange& held : restored.state.from_peer.held) add(held);
+      for (const LoggedIngress& later : restored.later) add(later.stored);
+    }
+    return has;
   }
 
   void poll() {
@@ -453,6 +478,7 @@ class RelayRig {
   std::unique_ptr<Relay> relay_;
   std::unique_ptr<RelayReplica> replica_ = std::make_unique<RelayReplica>(ReplicaLimits{});
   std::optional<FlowJudge> judge_;
+  FlowId id_;  // of the judged connection
   std::deque<Pending> pending_;
   uint64_t epoch_ = 0;
   bool committed_ = false;
