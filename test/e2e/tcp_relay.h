@@ -30,7 +30,7 @@ class TcpRelayTest : public E2e {
 
   // A connection that is relayed, or a failed test and null.
   std::unique_ptr<TcpConnection> open(TcpPlan plan);
-  Result<nlohmann::json> flows();
+  Result<nlohmann::json> flows();  // those that are relayed
   // The row of the connection; null when it is not relayed.
   nlohmann::json flow_of(const TcpConnection& connection);
   void expect_relayed(const TcpConnection& connection);
