@@ -427,6 +427,7 @@ RoleOutcome Primary::on_qemu_failure(const Error& error) {
 void Primary::log_state(PrimaryState state) {
   if (state == logged_state_) return;
   const PrimaryCoordinator::View view = coordinator_->view();
+  if (state == PrimaryState::kProtected && !view.covered) return;
   switch (state) {
     case PrimaryState::kSolo:
       spdlog::warn("running SOLO as generation {}: this VM is NOT protected{}{}", view.generation.value(),

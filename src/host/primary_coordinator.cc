@@ -1,13 +1,12 @@
 #include "host/primary_coordinator.h"
 
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include <spdlog/spdlog.h>
 
 #include "os/clock.h"
 #include "os/thread.h"
@@ -20,7 +19,8 @@ constexpr Duration kIdlePoll = Duration::seconds(1);
 }  // namespace
 
 PrimaryCoordinator::PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net,
-                                       std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake, EventFd& engine_wake)
+                                       std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake,
+                                       EventFd& engine_wake)
     : config_(config),
       net_(net),
       heartbeat_socket_(heartbeat_socket),
@@ -106,8 +106,8 @@ void PrimaryCoordinator::settle() {
 
 PrimaryCoordinator::View PrimaryCoordinator::view() const {
   const std::lock_guard lock(mutex_);
-  return {core_.state(),  core_.generation(), core_.committed(), core_.last_cut(),  core_.last_reason(),
-          commit_,        heartbeat_rtt_,     sync_acked_,       guest_end_acked_, applied_epoch_};
+  return {core_.state(), core_.generation(), core_.committed(), core_.last_cut(), core_.covered(), core_.last_reason(),
+          commit_,       heartbeat_rtt_,     sync_acked_,       guest_end_acked_, applied_epoch_};
 }
 
 void PrimaryCoordinator::run() {
@@ -165,7 +165,8 @@ void PrimaryCoordinator::on_message(const Message& message, Instant now) {
   if (const auto* ack = std::get_if<Ack>(&message)) {
     if (!core_.on_ack(ack->epoch, now)) lose_link("it acknowledged an epoch that was never cut", now);
   } else if (const auto* log = std::get_if<RelayLogAck>(&message)) {
-    if (const Status taken = net_.relays().on_log_ack(log->position); !taken) return lose_link(taken.error().message, now);
+    if (const Status taken = net_.relays().on_log_ack(log->position); !taken)
+      return lose_link(taken.error().message, now);
     net_.wake();
   } else if (const auto* applied = std::get_if<Applied>(&message)) {
     applied_epoch_ = applied->epoch.value();

@@ -69,6 +69,7 @@ class PrimaryCoordinator {
     Generation generation;
     Epoch committed;
     Epoch last_cut;
+    bool covered;  // the standby can go on if this host dies
     std::string reason;
     Histogram commit;        // from cut to acknowledgement
     Duration heartbeat_rtt;  // the latest

@@ -8,17 +8,17 @@ namespace {
 
 using Json = nlohmann::json;
 
-const char* health_of(PrimaryState state) {
-  switch (state) {
+const char* health_of(const PrimaryCoordinator::View& view) {
+  switch (view.state) {
     case PrimaryState::kSolo:
       return "solo";
     case PrimaryState::kSyncing:
       return "syncing";
     case PrimaryState::kProtected:
     case PrimaryState::kHandingOver:
-      return "protected";
+      return view.covered ? "protected" : "syncing";
     default:
-      return to_string(state);
+      return to_string(view.state);
   }
 }
 
@@ -29,8 +29,10 @@ Json Primary::status() const {
   const PrimaryStats::Values stats = stats_.values();
   const DataPathCounters net = vm_->net().counters();
   Json out = {{"name", context_.config.name},
-              {"role", view.state == PrimaryState::kFenced ? "fenced" : view.state == PrimaryState::kEnded ? "ended" : "primary"},
-              {"state", health_of(view.state)},
+              {"role", view.state == PrimaryState::kFenced  ? "fenced"
+                       : view.state == PrimaryState::kEnded ? "ended"
+                                                            : "primary"},
+              {"state", health_of(view)},
               {"reason", view.reason},
               {"generation", view.generation.value()},
               {"node", context_.node},
@@ -59,10 +61,11 @@ Json Primary::status() const {
   out["commit_ms"] = histogram_json(view.commit);
   // The guest's virtual clock stands still in every pause, so this is how far it has fallen behind here.
   out["guest_clock_lag_ms"] = stats.pause.sum().to_millis_f();
-  out["dirty"] = {{"pages_last", stats.pages_last},
-                  {"pages_max", stats.pages_max},
-                  {"pages_total", stats.pages},
-                  {"pages_mean", stats.epochs == 0 ? 0.0 : static_cast<double>(stats.pages) / static_cast<double>(stats.epochs)}};
+  out["dirty"] = {
+      {"pages_last", stats.pages_last},
+      {"pages_max", stats.pages_max},
+      {"pages_total", stats.pages},
+      {"pages_mean", stats.epochs == 0 ? 0.0 : static_cast<double>(stats.pages) / static_cast<double>(stats.epochs)}};
   out["device_state_bytes"] = stats.device_state_bytes;
   out["gate"] = gate_json(net);
   out["nics"] = nics_json(net.nics);

@@ -56,6 +56,7 @@ void PrimaryCore::on_link_up(Instant now) {
   state_ = PrimaryState::kSyncing;
   committed_ = last_cut_;  // what was in flight belongs to another standby's time
   link_intact_ = true;
+  covered_ = false;
   condemned_ = false;
   last_heard_ = now;
   reason_.clear();
@@ -91,6 +92,7 @@ bool PrimaryCore::on_ack(Epoch epoch, Instant now) {
   if (epoch > last_cut_) return false;
   if (epoch <= committed_) return true;
   committed_ = epoch;
+  covered_ = true;
   oldest_unacked_at_ = now;
   return true;
 }

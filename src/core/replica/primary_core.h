@@ -91,6 +91,9 @@ class PrimaryCore {
   bool may_send_heartbeat() const { return !claimed(); }
   GateMode gate_mode() const;
   Epoch committed() const { return committed_; }
+  // The standby has an epoch of this session: it can go on if this host dies.  Under load that may be seconds after the
+  // first cut, from which on output waits (kProtected).
+  bool covered() const { return covered_; }
   Epoch last_cut() const { return last_cut_; }
   // With gate_mode() kProtected nothing may be released at or after this instant.
   Instant lease_until() const { return lease_until_; }
@@ -123,6 +126,7 @@ class PrimaryCore {
   bool claim_open_ = false;     // an answer was lost: claiming_ may be recorded as ours
   bool link_intact_ = false;
   bool final_cut_ = false;
+  bool covered_ = false;
   bool condemned_ = false;
   Instant condemned_at_;
   std::string reason_;

@@ -56,6 +56,27 @@ TEST(PrimaryCore, ReleasesAloneUntilTheFirstCut) {
   EXPECT_EQ(p.core.gate_mode(), GateMode::kProtected);
 }
 
+TEST(PrimaryCore, IsCoveredOnlyOnceTheStandbyHasAnEpochOfTheSession) {
+  Primary p;
+  p.sync(0);
+  p.core.on_cut(Epoch{1}, at(1));
+  EXPECT_FALSE(p.core.covered());
+  p.core.on_ack(Epoch{1}, at(900));
+  EXPECT_TRUE(p.core.covered());
+
+  // The next standby begins with nothing.
+  p.core.on_link_lost(at(1000));
+  ASSERT_TRUE(p.claim_at(2000));
+  p.core.on_claim_answer(granted(2), at(2000));
+  p.sync(2100);
+  EXPECT_FALSE(p.core.covered());
+  p.core.on_ack(Epoch{1}, at(2101));
+  EXPECT_FALSE(p.core.covered());
+  p.core.on_cut(Epoch{2}, at(2200));
+  p.core.on_ack(Epoch{2}, at(2300));
+  EXPECT_TRUE(p.core.covered());
+}
+
 TEST(PrimaryCore, TheLeaseCountsFromWhatTheStandbyEchoedAndNeverShrinks) {
   Primary p;
   p.protect(0);
