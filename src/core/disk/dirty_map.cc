@@ -130,10 +130,12 @@ DirtyMap::Ready DirtyMap::prepare(DiskRange range, Epoch epoch) {
   Ready ready = Ready::kReady;
   for (uint64_t g = granules.start; g < granules.end; ++g) {
     marked_.set(g);
-    if (epoch == kSolo)
+    if (epoch == kSolo || (written_.size() >= kTrackedGranulesMax && !written_.contains(g))) {
       lasting_.set(g);
-    else
+      resyncing_.reset(g);
+    } else {
       written_[g] = epoch;
+    }
     if (durable_.test(g)) continue;
     block_dirty_[g / kGranulesPerBlock] = true;
     wanted_ = true;

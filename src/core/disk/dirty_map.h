@@ -19,7 +19,8 @@
 //
 // The map is in granules; in the file they are bits in checksummed blocks.  A block that is damaged (torn by a power
 // loss) marks everything it covers.  A map that does not fit (another image, size, version) says nothing: compare
-// everything.  Pure.  Memory: five bits per granule, and some 50 bytes for each that a standby has yet to confirm.
+// everything.  Pure.  Memory: five bits per granule, and some 50 bytes for each that a standby has yet to confirm
+// (kTrackedGranulesMax).
 // Layout: docs/wire/disk.md.
 #pragma once
 
@@ -38,6 +39,8 @@ namespace us {
 
 inline constexpr size_t kDirtyBlockBytes = 4096;
 inline constexpr size_t kDirtyBlockHeadBytes = 32;
+// Marks that a standby's confirmation can take back; what is written beyond that many places is marked lastingly.
+inline constexpr size_t kTrackedGranulesMax = 256 * 1024;
 inline constexpr uint64_t kGranulesPerBlock = (kDirtyBlockBytes - kDirtyBlockHeadBytes) * 8;
 
 struct DirtyMapShape {

@@ -146,6 +146,14 @@ TEST_F(DirtyMapTest, AWriteThatFailsDuringAResynchronisationNeedsTheNextOne) {
   EXPECT_EQ(map.marked().count(), 0u);
 }
 
+TEST_F(DirtyMapTest, AGuestThatZeroesAHugeDiskDoesNotGrowTheMap) {
+  const DirtyMapShape huge{.image = kImage, .disk_bytes = 64ull << 30, .granule_bytes = 64 * 1024};
+  DirtyMap big(huge);
+  big.prepare({0, huge.disk_bytes}, Epoch(1));
+  big.clear_applied(Epoch(1), Epoch(1), Epoch(1000));
+  EXPECT_EQ(big.marked().count(), huge.granules() - kTrackedGranulesMax) << "the rest waits for a resynchronisation";
+}
+
 TEST_F(DirtyMapTest, ADamagedBlockMarksAllItCoversAndIsRepaired) {
   file[kDirtyBlockBytes + 100] ^= 1;
   auto back = DirtyMap::load(shape, file);
