@@ -160,9 +160,20 @@ TEST_F(DirtyMapTest, ADamagedBlockMarksAllItCoversAndIsRepaired) {
   ASSERT_TRUE(back);
   EXPECT_EQ(back->marked().count(), kGranulesPerBlock);
   EXPECT_EQ(back->prepare({0, 1}, Epoch(1)), Ready::kMarkFirst);
-  EXPECT_EQ(back->poll_update()->blocks.size(), 1u);
+  auto repair = back->poll_update();
+  ASSERT_TRUE(repair);
+  EXPECT_EQ(repair->blocks.size(), 1u);
   file.resize(2 * kDirtyBlockBytes);
   EXPECT_EQ(DirtyMap::load(shape, file)->marked().count(), shape.granules()) << "a short file";
+}
+
+TEST_F(DirtyMapTest, MarksInABlockThatWasWrittenButNotSyncedAreNotReliedOn) {
+  file[kDirtyBlockBytes + 100] ^= 1;
+  auto back = DirtyMap::load(shape, file);
+  EXPECT_FALSE(back->poll_update()->must_sync) << "a repair, and nobody waits for it";
+  back->on_update_done();
+  EXPECT_EQ(back->prepare({0, 1}, Epoch(1)), Ready::kMarkFirst);
+  EXPECT_TRUE(back->poll_update()->must_sync);
 }
 
 TEST_F(DirtyMapTest, AMapOfAnotherImageSizeOrGranuleIsRefused) {

@@ -37,10 +37,9 @@ class ModelDisk {
   }
   bool sync() {
     const bool fails = rng_.chance(failures_);
-    if (fails)
-      settle();
-    else
-      durable_ = now_;
+    if (fails) settle();
+    for (const Write& w : unsynced_)
+      if (!fails) std::ranges::copy(w.data, durable_.begin() + static_cast<ptrdiff_t>(w.offset));
     unsynced_.clear();
     return !fails;
   }

@@ -69,6 +69,14 @@ TEST_F(StagedWritesTest, WhatHasNotCommittedIsForgottenWhenTheConnectionGoes) {
   EXPECT_EQ(staged.bytes(), 0u);
 }
 
+TEST_F(StagedWritesTest, ANewSessionForgetsWhatTheLastOneStaged) {
+  ASSERT_TRUE(staged.stage(Epoch(1), filled(0, 10, 1)));
+  staged.begin_session(Generation(3), 78, Epoch(0));
+  EXPECT_EQ(staged.bytes(), 0u);
+  staged.commit(Epoch(1));
+  EXPECT_TRUE(staged.take_batch()->writes.empty());
+}
+
 TEST_F(StagedWritesTest, TheBarrierTellsAnEpochWithAWriteMissing) {
   staged.stage(Epoch(1), filled(0, 10, 1));
   staged.stage(Epoch(1), {WriteKind::kZeroes, {0, 512}, {}});
