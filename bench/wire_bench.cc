@@ -1,6 +1,7 @@
 // Whether the wire (wire/wire.h) keeps up on this machine: TCP in both directions at once through a line of a given
 // rate and round trip, and what its thread costs.  `./do bench wire [--mbit N] [--rtt-ms N] [--seconds N]`.  Needs
 // root.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <time.h>
 #include <unistd.h>
@@ -63,8 +64,10 @@ Status run(uint64_t mbit, int rtt_ms, int seconds) {
   const LinkConfig line{
       .bits_per_second = mbit * 1'000'000, .delay = Duration::micros(int64_t{500} * rtt_ms), .queue_packets = 1000};
   US_ASSIGN(const auto wire, Wire::start(std::move(tap_a), std::move(tap_b), symmetric_wire(line)));
-  US_ASSIGN(const auto server,
-            ChildProcess::spawn({.argv = b.wrap({"iperf3", "-s", "--logfile", "/dev/null"}), .inherited = {}}));
+  const UniqueFd nowhere(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+  US_ASSIGN(const auto server, ChildProcess::spawn({.argv = b.wrap({"iperf3", "-s", "--logfile", "/dev/null"}),
+                                                    .inherited = {},
+                                                    .output_fd = nowhere.get()}));
   while (!demo::run_checked(a.wrap({"bash", "-c", "exec 3<>/dev/tcp/10.70.0.2/5201"}))) ::usleep(100'000);
   const double before = wire_cpu();
   US_ASSIGN(const std::string text, demo::run_checked(a.wrap({"iperf3", "-c", "10.70.0.2", "--bidir", "-C", "cubic",

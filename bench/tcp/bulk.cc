@@ -57,11 +57,12 @@ Result<double> rate_after(const Json& report, double skip_s) {
 
 }  // namespace
 
-Result<double> measure_bulk(const Client& client, bool from_guest, double skip_s, double length_s) {
+Result<double> measure_bulk(const Client& client, bool from_guest, int flows, double skip_s, double length_s) {
   // From the guest the guest's own stack is the sender, and it has CUBIC.
   std::vector<std::string> argv =
       client.ns.wrap({"iperf3", "-J", "-c", client.guest, "-t", fmt::format("{:.0f}", skip_s + length_s), "-C",
                       from_guest ? "cubic" : client.cc});
+  argv.insert(argv.end(), {"-P", std::to_string(flows)});
   if (from_guest) argv.emplace_back("-R");
   for (int tries = 1;; ++tries) {
     US_ASSIGN(const std::string text,

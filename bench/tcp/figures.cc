@@ -27,11 +27,9 @@ std::string cell(const Figure* figure) {
 }
 
 std::string title(const Figure& figure) {
-  std::string text = figure.scenario;
-  if (figure.load.kind == Kind::kBulk) text += ", " + to_text(figure.load.direction);
-  if (figure.load.rtt_ms > 0)
-    text += fmt::format(", round trip {} ms, loss {:g} %", figure.load.rtt_ms, figure.load.loss * 100);
-  return fmt::format("{}  [{}]", text, figure.unit);
+  Load load = figure.load;
+  load.scenario = figure.scenario;
+  return fmt::format("{}  [{}]", describe(load), figure.unit);
 }
 
 }  // namespace

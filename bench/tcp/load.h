@@ -20,9 +20,9 @@ struct Client {
   const std::atomic<bool>& interrupted;  // ends a measurement early, with an error
 };
 
-// iperf3 for `skip` + `length` seconds; bits per second of the second part.  Toward the guest, what the client's kernel
-// took from iperf3 counts: its send buffer is as full at the end as it was at the beginning.
-Result<double> measure_bulk(const Client& client, bool from_guest, double skip_s, double length_s);
+// iperf3 over `flows` connections for `skip` + `length` seconds; bits per second of the second part.  Toward the guest,
+// what the client's kernel took from iperf3 counts: its send buffer is as full at the end as it was at the beginning.
+Result<double> measure_bulk(const Client& client, bool from_guest, int flows, double skip_s, double length_s);
 
 // Fetches `bytes` over HTTP, each time on a new connection, at most `count` times and not much longer than `limit`, but
 // 5 times at least.  Each from before the connect to the last byte.

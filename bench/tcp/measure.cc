@@ -60,7 +60,7 @@ Result<std::vector<Quantity>> bulk(Systems& systems, const Client& client, const
   US_ASSIGN(const json before, systems.status());
   const Instant begin = clock_now();
   US_ASSIGN(const double rate,
-            measure_bulk(client, load.direction == Direction::kFromGuest, load.skip_s, load.length_s));
+            measure_bulk(client, load.direction == Direction::kFromGuest, load.flows, load.skip_s, load.length_s));
   std::vector<Quantity> out = {{"", "Mbit/s", rate / 1e6}};
   US_ASSIGN(const json after, systems.status());
   if (before.is_object() && before.value("state", "") == "protected" && !load.wire) {

@@ -22,6 +22,7 @@ struct Load {
   bool wire = true;                 // false: nothing but the processors limits the rate
   int rtt_ms = 0;                   // of the wire
   double loss = 0;                  // of the wire, in each direction
+  int flows = 1;                    // kBulk: connections at once
   size_t bytes = 0;                 // kFetch
   double skip_s = 0, length_s = 0;  // kBulk: what is left out at the beginning, and what counts
 };
