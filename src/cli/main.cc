@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "cli/audit_command.h"
 #include "cli/status_command.h"
 #include "demo/demo_command.h"
 #include "host/control_server.h"
@@ -68,6 +69,8 @@ int main(int argc, char** argv) {
   add_node_options(*run, node);
   run->add_flag("--fresh-start", node.fresh_start,
                 "start the VM anew although the arbiter says that another host had it last");
+  // Fault injection, for tests of the audit: docs/adr/0006-audit.md.  Not in the help.
+  run->add_option("--inject", node.inject)->group("");
   auto* standby =
       app.add_subcommand("standby", "protect the VM that runs on the other host, and take over when that dies");
   add_node_options(*standby, node);
@@ -82,10 +85,14 @@ int main(int argc, char** argv) {
   auto* flows = app.add_subcommand("flows", "show the TCP connections that are relayed");
   flows->add_option("NAME", flows_options.name, "the VM")->required();
   flows->add_flag("--json", flows_options.json, "a JSON list");
+  us::AuditOptions audit_options;
+  auto* audit = app.add_subcommand("audit", us::kAuditHelp);
+  audit->add_option("NAME", audit_options.name, "the VM")->required();
+  audit->add_flag("--json", audit_options.json, "one JSON object");
   std::string assignment;
   auto* set = app.add_subcommand("set", "change a setting of a running VM, as in: set db tcp.mode=accelerated");
   set->add_option("NAME", name, "the VM")->required();
-  set->add_option("KEY=VALUE", assignment, "see docs/vm-file.md, [epoch] and [tcp]")->required();
+  set->add_option("KEY=VALUE", assignment, "see docs/vm-file.md, [epoch], [audit] and [tcp]")->required();
   auto* switchover = app.add_subcommand("switchover", "hand the VM over to its standby; nothing is lost");
   switchover->add_option("NAME", name, "the VM")->required();
   auto* stop = app.add_subcommand("stop", "end the VM (on the primary), or stop protecting it (on the standby)");
@@ -107,6 +114,8 @@ int main(int argc, char** argv) {
   if (*status) return us::show_status(status_options);
   flows_options.runtime_directory = runtime_directory;
   if (*flows) return us::show_flows(flows_options);
+  audit_options.runtime_directory = runtime_directory;
+  if (*audit) return us::run_audit(audit_options);
   if (*set) return send_command(runtime_directory, name, "set", assignment);
   if (*switchover) return send_command(runtime_directory, name, "switchover");
   if (*stop) return send_command(runtime_directory, name, "stop");

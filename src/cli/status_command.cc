@@ -47,6 +47,11 @@ void describe_primary(std::string& out, const Json& s) {
     line(out, "standby",
          fmt::format("{}, heartbeat {:.2f} ms, {:.1f} MB sent", s["standby"].value("node", std::string()),
                      s["standby"].value("heartbeat_rtt_ms", 0.0), s["standby"].value("bytes_sent", 0.0) / 1e6));
+  if (const Json& last = s["audit"]["last"]; last.is_object())
+    line(out, "last audit",
+         fmt::format("epoch {}: {} pages compared, {} differ; paused {:.0f} ms; {} audits done",
+                     last.value("epoch", 0ull), last.value("pages", 0ull), last.value("differences", 0ull),
+                     last.value("pause_ms", 0.0), s["audit"].value("done", 0ull)));
   line(out, "guest clock",
        fmt::format("{:.0f} ms behind through pauses on this host", s.value("guest_clock_lag_ms", 0.0)));
 }

@@ -60,6 +60,16 @@ Status set_duration(std::string_view key, std::string_view value, Duration& out)
   return {};
 }
 
+Status set_audit_every(std::string_view value, RuntimeSettings& settings) {
+  int64_t every = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), every);
+  if (error != std::errc{} || end != value.data() + value.size() || every < 0 || every > kAuditEveryMax)
+    return fail(ErrorKind::kInput, fmt::format("audit.every: \"{}\" is not a number of epochs from 0 to {}", value,
+                                               kAuditEveryMax));
+  settings.audit_every = static_cast<uint64_t>(every);
+  return {};
+}
+
 Status set_epoch(std::string_view key, std::string_view value, RuntimeSettings& settings) {
   if (key == "epoch.length") return set_duration(key, value, settings.epoch_length);
   if (key == "epoch.latency_target") return set_duration(key, value, settings.latency_target);
@@ -121,9 +131,10 @@ Status apply_setting(std::string_view assignment, RuntimeSettings& settings) {
   }
   if (key == "epoch.length" || key == "epoch.latency_target" || key == "epoch.policy" || key == "epoch.pause_budget")
     return set_epoch(key, value, settings);
+  if (key == "audit.every") return set_audit_every(value, settings);
   return fail(ErrorKind::kInput,
               fmt::format("\"{}\" cannot be changed while the VM runs; these can: epoch.length, epoch.policy, "
-                          "epoch.latency_target, epoch.pause_budget, tcp.mode, tcp.relay, tcp.ack_guest, tcp.ack_peer, "
+                          "epoch.latency_target, epoch.pause_budget, audit.every, tcp.mode, tcp.relay, tcp.ack_guest, tcp.ack_peer, "
                           "tcp.recovery, tcp.offload, tcp.cut_on_output",
                           key));
 }

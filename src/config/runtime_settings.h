@@ -1,9 +1,10 @@
-// RuntimeSettings: what of a VM can be changed while it runs, in the VM file ([epoch], [tcp]) or with `understudy set`.
+// RuntimeSettings: what of a VM can be changed while it runs, in the VM file ([epoch], [tcp], [audit]) or with `understudy set`.
 //
 //   epoch.length          1ms..1s                 how long an epoch lasts at most (policy fixed)
 //   epoch.policy          fixed | adaptive        adaptive: from the pauses, the latency target and the pause budget
 //   epoch.latency_target  1ms..1s                 adaptive: the longest an output should wait for its cut
 //   epoch.pause_budget    1..90 (percent)         share of time that early cuts may cost
+//   audit.every           0..1000000000           audit every so many epochs; 0: only when asked for
 //   tcp.mode              a name from the table below: sets all the switches
 //   tcp.ack_guest … tcp.offload   true | false    one switch
 //
@@ -17,6 +18,7 @@
 //   accelerated       x        x          x         x        x           x
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,11 +40,14 @@ struct TcpSettings {
   bool operator==(const TcpSettings&) const = default;
 };
 
+inline constexpr int64_t kAuditEveryMax = 1'000'000'000;
+
 struct RuntimeSettings {
   EpochKind epoch_kind = EpochKind::kFixed;
   Duration epoch_length = Duration::millis(25);
   Duration latency_target = Duration::millis(20);
   int pause_budget_percent = 50;
+  uint64_t audit_every = 0;  // epochs; 0: never by itself
   TcpSettings tcp;
   bool operator==(const RuntimeSettings&) const = default;
 };

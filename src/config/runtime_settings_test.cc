@@ -40,10 +40,18 @@ TEST(RuntimeSettings, EpochValuesAreReadInTheirUnits) {
   EXPECT_EQ(s.pause_budget_percent, 30);
 }
 
+TEST(RuntimeSettings, AuditsCanBeSwitchedOnAndOff) {
+  RuntimeSettings s;
+  ASSERT_TRUE(apply_setting("audit.every=100", s));
+  EXPECT_EQ(s.audit_every, 100u);
+  ASSERT_TRUE(apply_setting("audit.every=0", s));
+  EXPECT_EQ(s, RuntimeSettings{});
+}
+
 TEST(RuntimeSettings, WhatCannotBeIsRefusedAndChangesNothing) {
   RuntimeSettings s;
   for (const char* bad : {"tcp.mode=fast", "tcp.ack_peer=maybe", "epoch.length=2s", "epoch.length=25", "epoch.policy=x",
-                          "epoch.pause_budget=0", "epoch.pause_budget=5x", "memory=1G", "tcp.mode"}) {
+                          "epoch.pause_budget=0", "epoch.pause_budget=5x", "audit.every=-1", "audit.every=often", "memory=1G", "tcp.mode"}) {
     const Status status = apply_setting(bad, s);
     ASSERT_FALSE(status) << bad;
     EXPECT_EQ(status.error().kind, ErrorKind::kInput);

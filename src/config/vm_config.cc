@@ -27,7 +27,8 @@ constexpr std::array<std::string_view, 1> kArbiterTypes = {"directory"};
 constexpr size_t kNameMax = 32;
 constexpr int64_t kVmFileBytesMax = 1 << 20;
 
-constexpr std::array<std::string_view, 11> kKeysInTables = {"replication.hosts",
+constexpr std::array<std::string_view, 12> kKeysInTables = {"audit.every",
+                                                            "replication.hosts",
                                                             "replication.heartbeat",
                                                             "replication.detection",
                                                             "replication.compression",
@@ -59,6 +60,7 @@ class Parser {
     read_disks(top);
     read_nics(top);
     read_epoch(top);
+    read_audit(top);
     read_tcp(top);
     read_replication(top);
     read_arbiter(top);
@@ -77,6 +79,7 @@ class Parser {
   void read_nic(const Node& node, size_t index);
   void check_nics_differ(const std::span<const Node> nodes);
   void read_epoch(FieldReader& top);
+  void read_audit(FieldReader& top);
   void read_tcp(FieldReader& top);
   void read_replication(FieldReader& top);
   void read_hosts(FieldReader& table);
@@ -222,6 +225,13 @@ void Parser::read_epoch(FieldReader& top) {
     out.epoch_kind = *policy == 0 ? EpochKind::kFixed : EpochKind::kAdaptive;
   out.latency_target = table.duration("latency_target", {kEpochMin, kEpochMax}).value_or(out.latency_target);
   if (const auto percent = table.integer("pause_budget", {1, 90})) out.pause_budget_percent = static_cast<int>(*percent);
+  table.finish();
+}
+
+void Parser::read_audit(FieldReader& top) {
+  FieldReader table = open(top, "audit");
+  if (const auto every = table.integer("every", {0, kAuditEveryMax}))
+    out_.runtime.audit_every = static_cast<uint64_t>(*every);
   table.finish();
 }
 

@@ -133,11 +133,11 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
        "4:11: machine: \"microvn\" is not known; expected one of \"q35\", \"pc\", \"microvm\" (did you mean "
        "\"microvm\"?)"},
       {"mashine = \"q35\"\n",
-       "4:1: mashine: unknown key; did you mean machine? Known here: accelerator, append, arbiter, cpu, cpus, disk, "
+       "4:1: mashine: unknown key; did you mean machine? Known here: accelerator, append, arbiter, audit, cpu, cpus, disk, "
        "epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, qemu_binary, replication, "
        "serial_log, tcp"},
       {"hosts = []\n",
-       "4:1: hosts: unknown key; hosts belongs in [replication]. Known here: accelerator, append, arbiter, cpu, cpus, "
+       "4:1: hosts: unknown key; hosts belongs in [replication]. Known here: accelerator, append, arbiter, audit, cpu, cpus, "
        "disk, epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, qemu_binary, "
        "replication, serial_log, tcp"},
       {"cpu = \"\"\n", "4:7: cpu: \"\" is empty or has control characters"},

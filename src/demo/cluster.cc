@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "demo/stream.h"
@@ -126,6 +127,9 @@ bridge = "{bridge}"
 [epoch]
 length = "{epoch}"
 
+[audit]
+every = {audit}
+
 [replication]
 hosts = ["{a}:7400", "{b}:7400"]
 detection = "{detection}"
@@ -139,17 +143,19 @@ path = "{arbiter}"
                      fmt::arg("guest", fs::absolute(options_.guest_dir).string()), fmt::arg("ip", kGuestAddress),
                      fmt::arg("ip6", kGuestAddress6), fmt::arg("serial", serial_log(host).string()),
                      fmt::arg("bridge", kHostBridge), fmt::arg("epoch", options_.epoch),
-                     fmt::arg("a", kReplicationAddress[0]), fmt::arg("b", kReplicationAddress[1]),
-                     fmt::arg("detection", options_.detection), fmt::arg("arbiter", (directory_ / "arbiter").string()));
+                     fmt::arg("audit", options_.audit_every), fmt::arg("a", kReplicationAddress[0]),
+                     fmt::arg("b", kReplicationAddress[1]), fmt::arg("detection", options_.detection),
+                     fmt::arg("arbiter", (directory_ / "arbiter").string()));
 }
 
-Status Cluster::start(size_t host, const std::string& verb) {
+Status Cluster::start(size_t host, const std::string& verb, const std::vector<std::string>& extra_arguments) {
   daemons_[host].reset();
   US_ASSIGN(HostDaemon started, HostDaemon::start(lab_.host(host), verb,
                                                   {.program = options_.program,
                                                    .vm_file = vm_file(host),
                                                    .runtime_dir = host_directory(host) / "runtime",
-                                                   .log = log_file(host)}));
+                                                   .log = log_file(host)},
+                                                  extra_arguments));
   daemons_[host].emplace(std::move(started));
   return {};
 }
@@ -157,6 +163,14 @@ Status Cluster::start(size_t host, const std::string& verb) {
 Result<DaemonStatus> Cluster::status(size_t host) {
   if (!daemons_[host]) return fail(ErrorKind::kRefused, fmt::format("nothing runs on host {}", kHostNames[host]));
   return daemons_[host]->status(kVmName);
+}
+
+Result<uint64_t> Cluster::audit(size_t host) {
+  if (!daemons_[host]) return fail(ErrorKind::kRefused, fmt::format("nothing runs on host {}", kHostNames[host]));
+  US_ASSIGN(const std::string text, daemons_[host]->command("audit", {kVmName, "--json"}));
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) return fail(ErrorKind::kProtocol, "this is not the result of an audit: " + text);
+  return json.value("pages", uint64_t{0});
 }
 
 Status Cluster::power_off(size_t host) {

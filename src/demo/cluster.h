@@ -33,6 +33,7 @@ struct ClusterOptions {
   std::string cpu{};  // empty: the default model
   std::string epoch = "25ms";
   std::string detection = "100ms";
+  uint64_t audit_every = 0;             // epochs; 0: no audits but those asked for
   std::optional<WireConfig> wire = {};  // between client and switch (lab.h)
   // Looked at while waiting: a wait ends with an error when it becomes true.
   const std::atomic<bool>* interrupted = nullptr;
@@ -57,9 +58,13 @@ class Cluster {
   std::filesystem::path serial_log(size_t host) const { return host_directory(host) / "serial.log"; }
   std::string vm_file_text(size_t host) const;
 
-  Status start_primary(size_t host) { return start(host, "run"); }
+  Status start_primary(size_t host, const std::vector<std::string>& extra_arguments = {}) {
+    return start(host, "run", extra_arguments);
+  }
   Status start_standby(size_t host) { return start(host, "standby"); }
   std::optional<HostDaemon>& daemon(size_t host) { return daemons_[host]; }
+  // `understudy audit`: the number of pages compared.  Error: they differ, or no audit could be made.
+  Result<uint64_t> audit(size_t host);
   // Error of kind kRefused: the daemon is not there (any more).
   Result<DaemonStatus> status(size_t host);
 
@@ -90,7 +95,7 @@ class Cluster {
  private:
   Cluster(ClusterOptions options, Lab lab, std::filesystem::path directory);
   Status write_files();
-  Status start(size_t host, const std::string& verb);
+  Status start(size_t host, const std::string& verb, const std::vector<std::string>& extra_arguments = {});
   std::filesystem::path host_directory(size_t host) const { return directory_ / kHostNames[host]; }
 
   const ClusterOptions options_;

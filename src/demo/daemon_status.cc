@@ -56,6 +56,10 @@ Result<DaemonStatus> parse_daemon_status(std::string_view json) {
   out.committed_epoch = counter(object, "committed_epoch");
   out.sync_progress = number(object, "sync_progress");
   read_pause(object, out);
+  if (const auto audit = object.find("audit"); audit != object.end() && audit->is_object()) {
+    out.audits = counter(*audit, "done");
+    out.audit_differences = counter(*audit, "differences");
+  }
   if (const auto list = object.find("takeovers"); list != object.end() && list->is_array())
     for (const Json& item : *list)
       if (item.is_object()) out.takeovers.push_back(takeover(item));

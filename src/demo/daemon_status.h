@@ -31,6 +31,8 @@ struct DaemonStatus {
   double sync_progress = 0;  // 0 to 1
   std::optional<double> pause_p50_ms;
   std::optional<double> pause_p99_ms;
+  uint64_t audits = 0;  // done by this primary
+  uint64_t audit_differences = 0;
   std::vector<TakeoverStatus> takeovers;
 
   bool is_protected() const { return role == "primary" && state == "protected"; }

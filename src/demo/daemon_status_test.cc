@@ -7,12 +7,14 @@ namespace {
 
 TEST(DaemonStatus, ReadsWhatTheDaemonSays) {
   const auto status = parse_daemon_status(R"({"name":"demo","role":"primary","state":"protected","generation":3,
-      "epoch":120,"committed_epoch":119,"pause_ms":{"p50":4.5,"p99":9},
+      "epoch":120,"committed_epoch":119,"audit":{"done":4,"differences":1},"pause_ms":{"p50":4.5,"p99":9},
       "takeovers":[{"generation":3,"detection_ms":101.5,"restore_ms":20,"total_ms":130}]})");
   ASSERT_TRUE(status) << status.error().message;
   EXPECT_TRUE(status->is_protected());
   EXPECT_EQ(status->generation, 3u);
   EXPECT_EQ(status->committed_epoch, 119u);
+  EXPECT_EQ(status->audits, 4u);
+  EXPECT_EQ(status->audit_differences, 1u);
   EXPECT_EQ(status->pause_p50_ms, 4.5);
   ASSERT_EQ(status->takeovers.size(), 1u);
   EXPECT_EQ(status->takeovers[0].detection_ms, 101.5);

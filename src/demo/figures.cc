@@ -44,6 +44,7 @@ void DemoFigures::judge() {
   require(download_sha256_ok, "the SHA-256 of a download is wrong, or none was checked");
   require(takeovers.size() == rounds_wanted && stall_ms.size() == rounds_wanted,
           fmt::format("{} of {} takeovers happened", takeovers.size(), rounds_wanted));
+  require(audits == rounds_wanted, fmt::format("{} of {} audits were made", audits, rounds_wanted));
   require(rounds_wanted > 0, "nothing was tried");
 }
 
@@ -72,6 +73,8 @@ std::string to_json(const DemoFigures& f) {
   out["announce_ms"] = column(f.takeovers, &TakeoverStatus::announce_ms);
   out["pause_ms"] = {{"p50", rounded(f.pause_p50_ms)}, {"p99", rounded(f.pause_p99_ms)}};
   out["epochs"] = f.epochs;
+  out["audits"] = f.audits;
+  out["audited_pages"] = f.audited_pages;
   return out.dump(2) + "\n";
 }
 
@@ -93,6 +96,7 @@ std::string to_text(const DemoFigures& f, bool colour) {
   row("  of it restore", list(values(f.takeovers, &TakeoverStatus::restore_ms)));
   row("epochs committed", fmt::format("{} (pause p50 {} ms, p99 {} ms)", f.epochs, milliseconds(f.pause_p50_ms),
                                       milliseconds(f.pause_p99_ms)));
+  row("audits", fmt::format("{} ({} pages compared, all equal)", f.audits, f.audited_pages));
   row("ping-pong round trip", fmt::format("p50 {:.1f} ms while protected", f.ping_p50_ms));
   const char* paint = !colour ? "" : f.green() ? "\033[1;32m" : "\033[1;31m";
   const char* plain = colour ? "\033[0m" : "";

@@ -33,7 +33,9 @@ struct DemoFigures {
   std::vector<double> stall_ms;
   std::vector<TakeoverStatus> takeovers;
 
-  uint64_t epochs = 0;  // committed, of all generations
+  uint64_t epochs = 0;         // committed, of all generations
+  uint64_t audits = 0;         // one before each fault: both hosts' copies of the guest's RAM, compared page by page
+  uint64_t audited_pages = 0;  // all equal, or there is a failure
   // Of the generation whose pauses were longest; nothing if none was ever seen.
   std::optional<double> pause_p50_ms;
   std::optional<double> pause_p99_ms;

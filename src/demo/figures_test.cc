@@ -20,6 +20,7 @@ DemoFigures good() {
   f.takeovers = {{.generation = 2, .detection_ms = 101, .restore_ms = 17}, {.generation = 3, .detection_ms = 99}};
   f.pause_p50_ms = 5;
   f.epochs = 321;
+  f.audits = 2;
   return f;
 }
 
@@ -40,6 +41,7 @@ TEST(Figures, EachThingThatIsWrongIsRed) {
       [](DemoFigures& f) { f.download_sha256_ok = false; },
       [](DemoFigures& f) { f.takeovers.pop_back(); },
       [](DemoFigures& f) { f.stall_ms.pop_back(); },
+      [](DemoFigures& f) { f.audits = 1; },
       [](DemoFigures& f) { f.failures.push_back("the lights went out"); },
   };
   for (const auto& fault : faults) {

@@ -46,6 +46,7 @@ class Story {
   Status first_act();
   Status protect();
   Status round(uint64_t number);
+  Status audit();
   Status strike();
   Status see_takeover(Instant struck, const Clients::Marks& before);
   Status see_fence();
@@ -153,6 +154,7 @@ Status Story::round(uint64_t number) {
   watch_primary();
   close_session();
   clients_->ping().measure_round_trips(false);
+  US_TRY(audit());
   const Clients::Marks before = clients_->marks();
   const Instant struck = clock_now();
   US_TRY(strike());
@@ -162,6 +164,15 @@ Status Story::round(uint64_t number) {
   primary_ = 1 - primary_;
   US_TRY(see_takeover(struck, before));
   return options_.fault == Fault::kCutNetwork ? see_fence() : Status();
+}
+
+// Right before the fault, so that what takes over was known to be equal a moment ago.  Its pause is in no figure.
+Status Story::audit() {
+  US_ASSIGN(const uint64_t pages, cluster_->audit(primary_));
+  ++figures_.audits;
+  figures_.audited_pages += pages;
+  console_.event(fmt::format("audit under load: {} pages of the guest's RAM are the same on both hosts", pages));
+  return check_clients();
 }
 
 Status Story::strike() {

@@ -7,7 +7,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include <spdlog/spdlog.h>
+
 #include "base/check.h"
+#include "host/audit_hash.h"
 #include "os/clock.h"
 
 namespace us {
@@ -34,7 +37,17 @@ void merge_runs(const std::vector<DirtyRun>& a, const std::vector<DirtyRun>& b, 
   }
 }
 
-Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, CapturedEpoch& out) {
+Status Capture::begin_session(Epoch first) {
+  history_.reset(first);
+  fault_.on_session();
+  std::vector<DirtyRun> forgotten;
+  US_TRY(collect_dirty(first, false, forgotten));
+  history_.reset(first);
+  return {};
+}
+
+Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, CapturedEpoch& out,
+                              std::unique_ptr<RamHashes>* hashes) {
   began_ = clock_now();
   out.epoch = epoch;
   // Sent back to back: QEMU starts to save the moment the guest stands.
@@ -45,7 +58,7 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   parts_.stop = stopped - began_;
   // QEMU answers "stop" after it has stopped the rings, so from here on the data path leaves the guest's memory alone.
   US_CHECK(vm_.net().quiescent());
-  US_TRY(collect_dirty(out.runs));
+  US_TRY(collect_dirty(epoch, true, out.runs));
   if (!owed.empty()) {
     merge_runs(out.runs, owed, merged_);
     std::swap(out.runs, merged_);
@@ -59,7 +72,11 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   parts_.copy = copied - scanned;
   US_TRY(vm_.qmp().receive(kQemuTimeout));
   US_TRY(read_device_state(out.device_state));
-  parts_.save = clock_now() - copied;
+  const Instant saved = clock_now();
+  parts_.save = saved - copied;
+  // After QEMU has saved its devices: what it may write to RAM while it does so must not escape the audit.
+  if (hashes != nullptr) *hashes = hash_ram(vm_.ram());
+  parts_.audit = clock_now() - saved;
   vm_.net().set_epoch(epoch.next());
   return {};
 }
@@ -69,13 +86,13 @@ Status Capture::resume() {
   US_TRY(vm_.qmp().execute("cont", nullptr, kQemuTimeout));
   const Instant now = clock_now();
   parts_.resume = now - before;
-  parts_.total = now - began_;
+  parts_.total = now - began_ - parts_.audit;
   return {};
 }
 
-Status Capture::scan_live(std::vector<DirtyRun>& out) { return collect_dirty(out); }
+Status Capture::scan_live(Epoch epoch, std::vector<DirtyRun>& out) { return collect_dirty(epoch, false, out); }
 
-Status Capture::collect_dirty(std::vector<DirtyRun>& out) {
+Status Capture::collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& out) {
   scanned_.clear();
   own_runs_.clear();
   US_TRY(vm_.tracker().scan(scanned_));
@@ -85,8 +102,17 @@ Status Capture::collect_dirty(std::vector<DirtyRun>& out) {
     else
       own_runs_.push_back({page, 1});
   });
+  note(scanned_, PageWriter::kGuest, epoch);
+  note(own_runs_, PageWriter::kDataPath, epoch);
   merge_runs(scanned_, own_runs_, out);
+  if (fault_.on_scan(out, is_cut))
+    spdlog::warn("injected fault: page {} is hidden from the engine from epoch {} on", fault_.page()->value(),
+                 epoch.value());
   return {};
+}
+
+void Capture::note(const std::vector<DirtyRun>& runs, PageWriter writer, Epoch epoch) {
+  for (const DirtyRun& run : runs) history_.note(run.first, run.count, writer, epoch);
 }
 
 Status Capture::copy_pages(CapturedEpoch& out) {

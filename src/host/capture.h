@@ -11,7 +11,10 @@
 
 #include "base/histogram.h"
 #include "base/result.h"
+#include "core/memory/page_history.h"
+#include "core/memory/ram_hashes.h"
 #include "host/captured_epoch.h"
+#include "host/dirty_page_fault.h"
 #include "host/vm.h"
 
 namespace us {
@@ -22,32 +25,46 @@ struct PauseParts {
   Duration copy;   // copying them, and the replicated state of the data path
   Duration save;   // what QEMU still needed for its devices when the copy was done, and reading them
   Duration resume; // until QEMU says that the guest runs
-  Duration total;
+  Duration audit;  // hashing the RAM, in an audited epoch
+  Duration total;  // without the audit
 };
 
 class Capture {
  public:
-  explicit Capture(Vm& vm) : vm_(vm) {}
+  explicit Capture(Vm& vm) : vm_(vm), history_(vm.ram().page_count()) {}
+
+  // A standby is about to be given everything: what was written before does not count.  `first` is its first epoch.
+  // Leaves all pages unmarked.
+  Status begin_session(Epoch first);
+  void inject(const DirtyPageFault& fault) { fault_ = fault; }
 
   // Stops the guest and fills `out` for `epoch` with the pages written since the last scan and those of `owed`, which an
-  // earlier scan found and nobody has sent.  The guest stays stopped.
-  Status stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, CapturedEpoch& out);
+  // earlier scan found and nobody has sent.  The guest stays stopped.  `hashes`, when given, gets those of the whole RAM.
+  Status stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, CapturedEpoch& out,
+                       std::unique_ptr<RamHashes>* hashes = nullptr);
   // Lets it go on; frames that it sends from here belong to the epoch after.
   Status resume();
   const PauseParts& parts() const { return parts_; }
 
   // The dirty pages so far, watched anew; without stopping anything (for the first synchronisation).
-  Status scan_live(std::vector<DirtyRun>& out);
+  // `epoch` is the one that will be the first to carry what is found.
+  Status scan_live(Epoch epoch, std::vector<DirtyRun>& out);
+
+  // Who wrote the page last, in this session.
+  PageHistory::Last last_writer(PageIndex page) const { return history_.last(page); }
 
  private:
   Status copy_pages(CapturedEpoch& out);
   Status read_device_state(Bytes& out);
   // Both sources of dirty pages, merged.
-  Status collect_dirty(std::vector<DirtyRun>& out);
+  Status collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& out);
+  void note(const std::vector<DirtyRun>& runs, PageWriter writer, Epoch epoch);
 
   Vm& vm_;
   PauseParts parts_;
   Instant began_;
+  PageHistory history_;
+  DirtyPageFault fault_;
   std::vector<DirtyRun> own_runs_;
   std::vector<DirtyRun> scanned_;
   std::vector<DirtyRun> merged_;

@@ -16,6 +16,7 @@ namespace us {
 enum class CommandKind {
   kSet,  // change settings; `argument` is "key=value"
   kSwitchover,
+  kAudit,  // compare the standby's copy; the answer is a JSON object
   kStop,   // end the VM (primary) or the standby
   kLeave,  // this process is to end: hand over if protected, else as kStop
 };

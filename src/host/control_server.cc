@@ -24,7 +24,6 @@ constexpr size_t kRequestBytesMax = 4096;
 constexpr size_t kAnswerBytesMax = 16u << 20;
 constexpr int kClientsMax = 16;
 constexpr Duration kClientTimeout = Duration::seconds(2);
-constexpr Duration kAnswerTimeout = Duration::seconds(60);
 constexpr std::string_view kSuffix = ".control";
 
 Result<sockaddr_un> unix_address(const std::string& path) {
@@ -151,12 +150,12 @@ std::string control_path(const std::string& runtime_directory, const std::string
   return runtime_directory + "/" + vm_name + std::string(kSuffix);
 }
 
-Result<Json> control_request(const std::string& path, const Json& request) {
+Result<Json> control_request(const std::string& path, const Json& request, Duration timeout) {
   Result<UniqueFd> socket = connect_to(path);
   if (!socket)
     return fail(ErrorKind::kInput, "no understudy answers at " + path + "; is the VM running on this host?");
   US_TRY(write_line(socket->get(), request));
-  US_ASSIGN(const std::string line, read_line(socket->get(), kAnswerBytesMax, kAnswerTimeout));
+  US_ASSIGN(const std::string line, read_line(socket->get(), kAnswerBytesMax, timeout));
   const Json answer = Json::parse(line, nullptr, false);
   if (!answer.is_object()) return fail(ErrorKind::kProtocol, "the answer is not JSON");
   if (!answer.value("ok", false)) return fail(ErrorKind::kRefused, answer.value("error", std::string("refused")));

@@ -1,5 +1,5 @@
-// ControlServer: the unix socket NAME.control in the runtime directory through which `understudy status`, `switchover`
-// and `stop` reach a running node.  One JSON object a line each way: {"command": "status"} is answered by
+// ControlServer: the unix socket NAME.control in the runtime directory through which `understudy status`, `audit`,
+// `switchover` and `stop` reach a running node.  One JSON object a line each way: {"command": "status"} is answered by
 // {"ok": true, "result": …} or {"ok": false, "error": "…"}.
 //
 // A thread of its own; a request that waits (switchover) does not hold up others.  Requests over 4 KiB, slow clients and
@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "os/event_fd.h"
 #include "os/unique_fd.h"
 
@@ -47,7 +48,8 @@ class ControlServer {
 std::string control_path(const std::string& runtime_directory, const std::string& vm_name);
 
 // Sends one request to a node and returns its result.  Errors: no such node (kInput), or what the node answered.
-Result<nlohmann::json> control_request(const std::string& path, const nlohmann::json& request);
+Result<nlohmann::json> control_request(const std::string& path, const nlohmann::json& request,
+                                       Duration timeout = Duration::seconds(60));
 // Names of the VMs that have a node with this runtime directory.
 std::vector<std::string> control_names(const std::string& runtime_directory);
 

@@ -20,7 +20,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::chrono::seconds kCommandLimit{30};
 constexpr int kExitFailed = 1;
 constexpr int kExitFenced = 3;
 
@@ -62,6 +61,7 @@ Result<std::unique_ptr<Node>> Node::create(const NodeOptions& options) {
     context.others.push_back(other);
   }
   US_TRY(make_directory(options.runtime_directory));
+  US_ASSIGN(context.dirty_page_fault, DirtyPageFault::parse(options.inject));
   context.runtime_directory = options.runtime_directory;
   US_ASSIGN(context.listener, tcp_listen(context.self));
   US_ASSIGN(context.heartbeats, udp_bind(context.self));
@@ -232,9 +232,9 @@ Json Node::status() const {
   return {{"name", context_.config.name}, {"role", "starting"}, {"state", "starting"}, {"node", context_.node}};
 }
 
-Result<Json> Node::ask(CommandKind kind, std::string argument) {
+Result<Json> Node::ask(CommandKind kind, std::string argument, std::chrono::seconds limit) {
   auto answer = commands_.post(kind, std::move(argument));
-  if (answer.wait_for(kCommandLimit) != std::future_status::ready)
+  if (answer.wait_for(limit) != std::future_status::ready)
     return fail(ErrorKind::kTimeout, "the node did not finish this in time; see its status");
   const Result<std::string> text = answer.get();
   if (!text) return tl::unexpected<Error>(text.error());
@@ -250,9 +250,14 @@ Result<Json> Node::on_request(const Json& request) {
     return primary_->flows();
   }
   if (command == "set") return ask(CommandKind::kSet, request.value("assignment", std::string()));
+  if (command == "audit") {
+    const std::chrono::seconds limit = kCommandLimit + std::chrono::seconds(context_.config.memory_bytes >> 27);
+    US_ASSIGN(const Json text, ask(CommandKind::kAudit, {}, limit));
+    return Json::parse(text.get<std::string>());
+  }
   if (command == "switchover") return ask(CommandKind::kSwitchover, {});
   if (command == "stop") return ask(CommandKind::kStop, {});
-  return fail(ErrorKind::kInput, "unknown command; there are status, flows, set, switchover and stop");
+  return fail(ErrorKind::kInput, "unknown command; there are status, flows, audit, set, switchover and stop");
 }
 
 void Node::watch_signals() {

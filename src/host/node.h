@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -23,6 +24,7 @@ struct NodeOptions {
   std::string vm_file;
   std::string listen;             // empty: the entry of replication.hosts that is an address of this host
   std::string runtime_directory;
+  std::string inject;             // a fault to make (dirty_page_fault.h); empty: none
   bool fresh_start = false;       // start although the arbiter says that another host had the VM last
 };
 
@@ -37,6 +39,8 @@ class Node {
   int run(First first);
 
  private:
+  static constexpr std::chrono::seconds kCommandLimit{30};
+
   explicit Node(NodeContext context, NodeOptions options, EventFd command_wake);
 
   Result<RoleOutcome> run_primary(std::unique_ptr<Vm> vm, Generation generation);
@@ -47,7 +51,7 @@ class Node {
   Result<nlohmann::json> on_request(const nlohmann::json& request);
   nlohmann::json status() const;
   // Hands a command to the main thread and waits for its answer.
-  Result<nlohmann::json> ask(CommandKind kind, std::string argument);
+  Result<nlohmann::json> ask(CommandKind kind, std::string argument, std::chrono::seconds limit = kCommandLimit);
   void watch_signals();
 
   NodeContext context_;

@@ -8,6 +8,7 @@
 #include "config/vm_config.h"
 #include "core/replica/failover_config.h"
 #include "host/directory_arbiter.h"
+#include "host/dirty_page_fault.h"
 #include "os/socket.h"
 #include "os/unique_fd.h"
 #include "qemu/command_line.h"
@@ -24,6 +25,7 @@ struct NodeContext {
   std::string runtime_directory;
   int qemu_log = -1;
   std::shared_ptr<DirectoryArbiter> arbiter;
+  DirtyPageFault dirty_page_fault;       // for the first role as primary
   UniqueFd listener;                     // TCP, on `self`
   UniqueFd heartbeats;                   // UDP, on `self`
 

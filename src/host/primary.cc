@@ -60,11 +60,17 @@ Primary::Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<Takeo
       commands_(commands),
       wake_(std::move(wake)),
       capture_(*vm_),
-      policy_(EpochPolicyConfig{}) {}
+      audit_({.memory_map = [this] { return vm_->memory_map(); },
+              .last_writer = [this](PageIndex page) { return capture_.last_writer(page); }},
+             vm_->other_blocks()),
+      policy_(EpochPolicyConfig{}) {
+  capture_.inject(context.dirty_page_fault);
+}
 
 Primary::~Primary() {
   close_link();
   answer_switchover(fail(ErrorKind::kRefused, "the VM ended before it was handed over"));
+  audit_.abort("the VM ended before it was audited");
 }
 
 RoleOutcome Primary::run() {
@@ -81,6 +87,7 @@ RoleOutcome Primary::run() {
     const Instant now = clock_now();
     const PrimaryState state = coordinator_->state();
     log_state(state);
+    handle_audit(state, now);
     if (auto outcome = step(state, now)) return *outcome;
     if (coordinator_->state() == state) wait_for_something(state, clock_now());
   }
@@ -160,8 +167,8 @@ void Primary::start_link(StandbyPeer peer) {
   sync_pages_base_ = 0;
   sync_pages_total_ = 0;
   dirty_ = {{PageIndex{0}, vm_->ram().page_count()}};
-  std::vector<DirtyRun> forgotten;  // everything is sent anyway; from here on changes count
-  if (!capture_.scan_live(forgotten)) return;
+  // Everything is sent anyway; from here on changes count.
+  if (!capture_.begin_session(next_epoch_)) return;
   StreamSender::Hooks hooks;
   hooks.epoch_sent = [this](std::unique_ptr<CapturedEpoch> epoch) {
     return_spare(std::move(epoch));
@@ -185,6 +192,7 @@ void Primary::start_link(StandbyPeer peer) {
 
 void Primary::close_link() {
   if (!peer_) return;
+  audit_.abort("the standby was lost before it had compared everything");
   coordinator_->detach();
   vm_->net().relays().set_log_ready(nullptr);
   std::unique_ptr<StreamSender> sender;
@@ -200,7 +208,7 @@ void Primary::close_link() {
 std::optional<RoleOutcome> Primary::sync_step() {
   if (round_on_wire_) return std::nullopt;
   if (round_ != SyncRound{}) {
-    if (const Status scanned = capture_.scan_live(dirty_); !scanned) return on_qemu_failure(scanned.error());
+    if (const Status scanned = capture_.scan_live(next_epoch_, dirty_); !scanned) return on_qemu_failure(scanned.error());
     // The pages found here are in no later scan: they go into a round, or into the first cut.
     if (count_pages(dirty_) <= kSyncPagesLeft || round_.value() >= kSyncRoundsMax) return cut(false);
   } else {
@@ -221,7 +229,10 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
   std::unique_ptr<CapturedEpoch> epoch = take_spare();
   epoch->handover = final;
   const Instant began = clock_now();
-  if (const Status captured = capture_.stop_and_copy(next_epoch_, dirty_, *epoch); !captured)
+  std::unique_ptr<RamHashes> hashes;
+  const bool audited = !final && !audit_obstacle() && audit_.due(next_epoch_);
+  if (const Status captured = capture_.stop_and_copy(next_epoch_, dirty_, *epoch, audited ? &hashes : nullptr);
+      !captured)
     return on_qemu_failure(captured.error());
   dirty_.clear();
   const Epoch number = next_epoch_;
@@ -249,8 +260,14 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
     resumed_at_ = clock_now();
     policy_.on_resumed(resumed_at_, capture_.parts().total);
   }
-  if (still_linked) sender_->send_epoch(std::move(epoch));
-  else return_spare(std::move(epoch));
+  if (!still_linked) {
+    return_spare(std::move(epoch));
+    return std::nullopt;
+  }
+  sender_->send_epoch(std::move(epoch));
+  if (hashes)
+    for (Bytes& frame : audit_.begin(number, std::move(hashes), capture_.parts().audit, peer_->version, clock_now()))
+      sender_->send_frame(std::move(frame));
   return std::nullopt;
 }
 
@@ -266,6 +283,7 @@ void Primary::apply_settings() {
   epochs.pause_budget = settings.pause_budget_percent / 100.0;
   epochs.cut_on_output = settings.tcp.cut_on_output;
   policy_.set_config(epochs);
+  audit_.set_every(settings.audit_every);
   RelayHub& relays = vm_->net().relays();
   relays.set_options({settings.tcp.ack_guest, settings.tcp.ack_peer, settings.tcp.recovery, settings.tcp.offload});
   relays.set_enabled(settings.tcp.relay);
@@ -319,12 +337,46 @@ void Primary::answer_switchover(Result<std::string> answer) {
   switchover_.reset();
 }
 
+// ---- audits ----
+
+std::optional<std::string> Primary::audit_obstacle() const {
+  const PrimaryState state = coordinator_->state();
+  if (state != PrimaryState::kProtected && state != PrimaryState::kSyncing)
+    return std::string("only a protected VM can be audited; this one is ") + to_string(state);
+  if (!peer_ || peer_->version < kAuditVersion) return "the standby's understudy is too old for audits";
+  return std::nullopt;
+}
+
+void Primary::handle_audit(PrimaryState state, Instant now) {
+  for (const AuditAnswer& answer : coordinator_->take_audit_answers()) {
+    if (const Status taken = audit_.on_answer(answer, now); !taken) {
+      audit_.abort("the standby's answer makes no sense: " + taken.error().message);
+      coordinator_->stream_failed(taken.error().message);
+    }
+  }
+  if (now >= audit_.deadline()) audit_.abort("the standby did not compare in time");
+  if (state != PrimaryState::kProtected && state != PrimaryState::kSyncing && !audit_.running())
+    audit_.abort("the VM is not protected any more");
+  const std::optional<std::string> difference = audit_.take_difference();
+  if (!difference) return;
+  // A copy that is known to be wrong must not be taken over from, even if that leaves none: docs/adr/0006-audit.md.
+  const bool condemned =
+      coordinator_->with_core([&](PrimaryCore& core) { return core.condemn_copy(*difference, clock_now()); });
+  if (!condemned) return spdlog::error("the standby cannot be told now; its copy may still be taken over from");
+  spdlog::error("the standby's copy is wrong and is given up; it is synchronised anew, in full");
+  sender_->send_message(CopyWrong{audit_.last_epoch(), *difference});
+}
+
 // ---- commands, events, ends ----
 
 std::optional<RoleOutcome> Primary::handle_commands() {
   for (Command& command : commands_.take()) {
     if (command.kind == CommandKind::kSet) {
       command.answer->set_value(change_setting(command.argument));
+      continue;
+    }
+    if (command.kind == CommandKind::kAudit) {
+      audit_.request(std::move(command), audit_obstacle());
       continue;
     }
     if (command.kind == CommandKind::kStop) {

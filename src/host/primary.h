@@ -20,6 +20,7 @@
 #include "host/command_queue.h"
 #include "host/dial.h"
 #include "host/node_context.h"
+#include "host/primary_audit.h"
 #include "host/primary_coordinator.h"
 #include "host/primary_stats.h"
 #include "host/stream_sender.h"
@@ -54,6 +55,9 @@ class Primary {
   void wait_for_something(PrimaryState state, Instant now);
   std::optional<RoleOutcome> handle_events();
   std::optional<RoleOutcome> handle_commands();
+  void handle_audit(PrimaryState state, Instant now);
+  // Why no audit can be made now.
+  std::optional<std::string> audit_obstacle() const;
 
   void look_for_standby(Instant now);
   void start_link(StandbyPeer peer);
@@ -81,6 +85,8 @@ class Primary {
   Capture capture_;
   PrimaryStats stats_;
   std::unique_ptr<PrimaryCoordinator> coordinator_;
+
+  PrimaryAudit audit_;
 
   std::optional<StandbyPeer> peer_;
   std::unique_ptr<StreamSender> sender_;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/memory/copy_audit.h"
 #include "os/clock.h"
 #include "os/thread.h"
 
@@ -55,6 +56,7 @@ void PrimaryCoordinator::attach(const StandbyPeer& peer) {
     sync_acked_ = {};
     next_heartbeat_ = now;
     cut_at_.clear();
+    audit_answers_.clear();
     core.on_link_up(now);
   });
   own_wake_.signal();
@@ -170,6 +172,8 @@ void PrimaryCoordinator::on_message(const Message& message, Instant now) {
     net_.wake();
   } else if (const auto* applied = std::get_if<Applied>(&message)) {
     applied_epoch_ = applied->epoch.value();
+  } else if (frame_type_since(message_type(message)) == kAuditVersion) {
+    on_audit_message(message, now);
   } else if (const auto* sync = std::get_if<SyncAck>(&message)) {
     sync_acked_ = sync->round;
     engine_wake_.signal();
@@ -188,6 +192,31 @@ void PrimaryCoordinator::on_message(const Message& message, Instant now) {
   } else {
     lose_link("it sent a message that only a primary sends", now);
   }
+}
+
+// The engine judges the answers; here they are only kept, and not more than an audit can have.
+void PrimaryCoordinator::on_audit_message(const Message& message, Instant now) {
+  if (const auto* region = std::get_if<AuditRegion>(&message)) {
+    audit_answers_.push_back(
+        AuditRegionAnswer{region->epoch, region->region, Bytes(region->hashes.begin(), region->hashes.end())});
+  } else if (const auto* end = std::get_if<AuditEnd>(&message)) {
+    audit_answers_.push_back(*end);
+  } else if (std::holds_alternative<CopyDropped>(message)) {
+    if (!core_.on_copy_dropped()) return lose_link("it dropped its copy unasked", now);
+    spdlog::warn("the standby has dropped its wrong copy");
+    stream_ = -1;
+    settle();
+    return;
+  } else {
+    return lose_link("it sent a message that only a primary sends", now);
+  }
+  if (audit_answers_.size() > kAuditRegionsNamedMax + 1) return lose_link("it answers audits that nobody asked for", now);
+  engine_wake_.signal();
+}
+
+std::vector<AuditAnswer> PrimaryCoordinator::take_audit_answers() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(audit_answers_, {});
 }
 
 void PrimaryCoordinator::read_heartbeats() {

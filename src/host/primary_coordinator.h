@@ -20,6 +20,7 @@
 #include "core/replica/wire_heartbeat.h"
 #include "host/claim_worker.h"
 #include "host/data_path.h"
+#include "host/primary_audit.h"
 #include "os/event_fd.h"
 #include "os/socket.h"
 
@@ -78,6 +79,8 @@ class PrimaryCoordinator {
     uint64_t applied_epoch;
   };
   View view() const;
+  // What the standby has said about audits since the last call.
+  std::vector<AuditAnswer> take_audit_answers();
 
  private:
   void run();
@@ -86,6 +89,7 @@ class PrimaryCoordinator {
   void read_heartbeats();
   void send_heartbeat(Instant now);
   void on_message(const Message& message, Instant now);
+  void on_audit_message(const Message& message, Instant now);
   void lose_link(const std::string& reason, Instant now);
   // Carries out the core's outputs: gate, lease, claims; wakes the engine when the state changed.  Lock held.
   void settle();
@@ -118,6 +122,7 @@ class PrimaryCoordinator {
   Epoch noted_cut_;
   Epoch noted_commit_;
   Histogram commit_;
+  std::vector<AuditAnswer> audit_answers_;
 
   std::atomic<bool> stop_{false};
   std::thread thread_;

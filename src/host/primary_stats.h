@@ -23,6 +23,7 @@ class PrimaryStats {
     now_.save.record(parts.save);
     now_.resume.record(parts.resume);
     now_.pause.record(parts.total);
+    now_.audit_pause += parts.audit;
     now_.run.record(ran);
   }
 
@@ -32,7 +33,8 @@ class PrimaryStats {
     uint64_t pages_last = 0;
     uint64_t pages_max = 0;
     size_t device_state_bytes = 0;
-    Histogram stop, scan, copy, save, resume, pause, run;
+    Histogram stop, scan, copy, save, resume, pause, run;  // without what audits add
+    Duration audit_pause;                                  // sum of that
   };
   Values values() const {
     const std::lock_guard lock(mutex_);

@@ -60,7 +60,8 @@ Json Primary::status() const {
   out["run_ms"] = histogram_json(stats.run);
   out["commit_ms"] = histogram_json(view.commit);
   // The guest's virtual clock stands still in every pause, so this is how far it has fallen behind here.
-  out["guest_clock_lag_ms"] = stats.pause.sum().to_millis_f();
+  out["guest_clock_lag_ms"] = (stats.pause.sum() + stats.audit_pause).to_millis_f();
+  out["audit"] = audit_.status();
   out["dirty"] = {
       {"pages_last", stats.pages_last},
       {"pages_max", stats.pages_max},

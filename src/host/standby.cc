@@ -27,15 +27,22 @@ constexpr size_t kCallersMax = 8;
 constexpr uint64_t kStagingBytesFloor = 256u << 20;
 // Frames handled before the loop looks at anything else.
 constexpr size_t kReadBytesPerTurn = 8u << 20;
+// Compared by an audit before the loop looks at anything else: about a millisecond.
+constexpr uint64_t kAuditPagesPerTurn = 4 * kAuditRegionPages;
 
 // Pages go straight into the guest's memory, which its waiting QEMU shares.
 class RamSink final : public PageSink {
  public:
-  explicit RamSink(const GuestRam& ram) : ram_(ram) {}
-  void apply(PageIndex page, PageSpan bytes) override { std::memcpy(ram_.page(page).data(), bytes.data(), kPageSize); }
+  RamSink(const GuestRam& ram, CopyAudit& audit) : ram_(ram), audit_(audit) {}
+  void apply(PageIndex page, PageSpan bytes) override {
+    audit_.before_write(page);
+    std::memcpy(ram_.page(page).data(), bytes.data(), kPageSize);
+  }
   void apply_zero(PageIndex first, uint64_t count) override {
     for (uint64_t i = 0; i < count; ++i) {
-      const auto page = ram_.page(PageIndex{first.value() + i});
+      const PageIndex index{first.value() + i};
+      audit_.before_write(index);
+      const auto page = ram_.page(index);
       // A page that was never touched stays a hole.
       if (!is_zero_page(page)) std::memset(page.data(), 0, kPageSize);
     }
@@ -43,6 +50,7 @@ class RamSink final : public PageSink {
 
  private:
   const GuestRam& ram_;
+  CopyAudit& audit_;
 };
 
 FailoverConfig failover_from(const Hello& hello) {
@@ -69,6 +77,7 @@ Standby::Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& com
       commands_(commands),
       wake_(std::move(wake)),
       staged_(vm_->ram().page_count(), std::max(vm_->ram().size(), kStagingBytesFloor)),
+      audit_(vm_->ram().base(), vm_->ram().page_count()),
       live_decoder_(vm_->ram().page_count()),
       relays_(ReplicaLimits{}) {}
 
@@ -107,6 +116,7 @@ std::optional<RoleOutcome> Standby::step() {
   accept_callers();
   serve_callers(clock_now());
   if (stream_) read_stream();
+  if (audit_.active()) audit_step();
   return std::nullopt;
 }
 
@@ -121,7 +131,8 @@ void Standby::wait_for_something() {
     for (const Caller& caller : callers_) waiting.push_back({caller.socket.get(), POLLIN, 0});
   }
   const int64_t wait_ns = (callers_.empty() ? kIdleWait : Duration::millis(100)).to_nanos();
-  const timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  if (audit_.busy()) timeout = {};
   ::ppoll(waiting.data(), waiting.size(), &timeout, nullptr);
   wake_.drain();
 }
@@ -266,6 +277,9 @@ Status Standby::handle_frame(const Frame& frame) {
       spdlog::warn("the primary resigned: {}", std::get<Resigned>(message).reason);
       coordinator_->with_core([](StandbyCore& core) { core.on_primary_failed(clock_now()); });
       return {};
+    case FrameType::kAuditDigests:
+    case FrameType::kCopyWrong:
+      return handle_audit(message);
     case FrameType::kBye:
       return fail(ErrorKind::kSystem, "the primary said goodbye: " + std::get<Bye>(message).text);
     default:
@@ -280,7 +294,7 @@ Status Standby::handle_sync(const Message& message) {
     const std::lock_guard lock(status_mutex_);
     sync_pages_expected_ = begin->pages;
   } else if (const auto* chunk = std::get_if<PageChunk>(&message)) {
-    RamSink sink(vm_->ram());
+    RamSink sink(vm_->ram(), audit_);
     US_ASSIGN(const uint64_t pages, live_decoder_.decode(chunk->encoded, sink));
     const std::lock_guard lock(status_mutex_);
     sync_pages_ += pages;
@@ -308,7 +322,7 @@ Status Standby::commit_staged() {
   }
   send_to_primary(Ack{epoch});
   relays_.commit();
-  RamSink sink(vm_->ram());
+  RamSink sink(vm_->ram(), audit_);
   staged_.apply_to(sink);
   const ByteSpan device = staged_.device_state();
   device_state_.assign(device.begin(), device.end());
@@ -319,6 +333,32 @@ Status Standby::commit_staged() {
   const std::lock_guard lock(status_mutex_);
   ++epochs_;
   return {};
+}
+
+Status Standby::handle_audit(const Message& message) {
+  if (const auto* digests = std::get_if<AuditDigests>(&message)) {
+    if (digests->first == 0) audit_began_ = clock_now();
+    return audit_.on_digests(digests->epoch, coordinator_->view().committed, digests->regions, digests->first,
+                             digests->digests);
+  }
+  const auto& wrong = std::get<CopyWrong>(message);
+  spdlog::error("the primary found this copy wrong: {}", wrong.reason);
+  const bool dropped =
+      coordinator_->with_core([&](StandbyCore& core) { return core.on_copy_wrong(wrong.reason); });
+  if (dropped) send_to_primary(CopyDropped{});
+  return {};
+}
+
+void Standby::audit_step() {
+  audit_.step(kAuditPagesPerTurn);
+  while (const std::optional<CopyAudit::Region> region = audit_.poll_region()) {
+    send_to_primary(AuditRegion{audit_.epoch(), region->region, region->hashes});
+  }
+  const std::optional<CopyAudit::Verdict> verdict = audit_.poll_verdict();
+  if (!verdict) return;
+  send_to_primary(AuditEnd{verdict->epoch, verdict->pages, verdict->regions_differ, clock_now() - audit_began_});
+  const std::lock_guard lock(status_mutex_);
+  ++audits_;
 }
 
 void Standby::send_to_primary(const Message& message) {
@@ -341,6 +381,7 @@ void Standby::close_stream(const std::string& reason) {
   if (!stream_) return;
   spdlog::warn("stream from the primary closed: {}", reason);
   stream_.reset();
+  audit_.cancel();
   staged_.clear();
   coordinator_->with_core([](StandbyCore& core) { core.on_link_lost(clock_now()); });
 }
@@ -348,6 +389,7 @@ void Standby::close_stream(const std::string& reason) {
 // ---- takeover ----
 
 RoleOutcome Standby::take_over() {
+  audit_.cancel();
   const StandbyCoordinator::View view = coordinator_->view();
   takeover_.generation = view.generation;
   takeover_.planned = handover_;

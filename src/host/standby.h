@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "core/memory/copy_audit.h"
 #include "core/memory/staged_epoch.h"
 #include "core/replica/frame_parser.h"
 #include "core/replica/wire.h"
@@ -62,6 +63,9 @@ class Standby {
   Status handle_sync(const Message& message);
   Status handle_epoch(const Message& message, uint64_t checksum);
   Status commit_staged();
+  Status handle_audit(const Message& message);
+  // Compares a bit more, and sends what was found.
+  void audit_step();
   void send_to_primary(const Message& message);
   void close_stream(const std::string& reason);
   RoleOutcome take_over();
@@ -72,6 +76,8 @@ class Standby {
   CommandQueue& commands_;
   EventFd wake_;
   StagedEpoch staged_;
+  CopyAudit audit_;
+  Instant audit_began_;
   PageDecoder live_decoder_;
   RelayReplica relays_;
   std::unique_ptr<StandbyCoordinator> coordinator_;
@@ -97,6 +103,7 @@ class Standby {
   uint64_t epochs_ = 0;
   uint64_t bytes_ = 0;
   uint64_t callers_refused_ = 0;
+  uint64_t audits_ = 0;
 };
 
 }  // namespace us

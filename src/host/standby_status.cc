@@ -21,6 +21,7 @@ nlohmann::json Standby::status() const {
   out["primary"] = primary_node_;
   out["epochs"] = epochs_;
   out["bytes_received"] = bytes_;
+  out["audits"] = audits_;
   out["callers_refused"] = callers_refused_;
   if (view.state == StandbyState::kSyncing)
     out["sync_progress"] = sync_pages_expected_ == 0 ? 0.0

@@ -44,6 +44,7 @@ StreamSender::~StreamSender() {
 }
 
 void StreamSender::send_message(const Message& message) { enqueue(encode(message, version_)); }
+void StreamSender::send_frame(Bytes frame) { enqueue(std::move(frame)); }
 void StreamSender::send_epoch(std::unique_ptr<CapturedEpoch> epoch) { enqueue(std::move(epoch)); }
 void StreamSender::send_round(SyncRound round, std::vector<DirtyRun> runs) { enqueue(Round{round, std::move(runs)}); }
 

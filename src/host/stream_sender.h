@@ -39,6 +39,8 @@ class StreamSender {
   ~StreamSender();
 
   void send_message(const Message& message);
+  // A whole frame.
+  void send_frame(Bytes frame);
   void send_epoch(std::unique_ptr<CapturedEpoch> epoch);
   // Pages are read from the running guest: whatever changes meanwhile is sent again by a later round or epoch.
   void send_round(SyncRound round, std::vector<DirtyRun> runs);

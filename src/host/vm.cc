@@ -109,7 +109,15 @@ Status Vm::learn_identity() {
 Status Vm::judge_memory(const VmConfig& config) {
   US_ASSIGN(const std::string text, qmp_->monitor_command(kRamBlockCommand, kCommandTimeout));
   US_ASSIGN(const std::vector<RamBlock> blocks, parse_ram_blocks(text));
-  return check_ram_blocks(blocks, config);
+  US_TRY(check_ram_blocks(blocks, config));
+  for (const RamBlock& block : blocks)
+    if (block.name != kMainRamBlock) other_blocks_.push_back(block.name);
+  return {};
+}
+
+std::vector<MappedRam> Vm::memory_map() {
+  const Result<std::string> text = qmp_->monitor_command(kMemoryMapCommand, kCommandTimeout);
+  return text ? parse_memory_map(*text) : std::vector<MappedRam>{};
 }
 
 Status Vm::resume() {

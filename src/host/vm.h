@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "config/vm_config.h"
@@ -16,6 +17,7 @@
 #include "os/dirty_tracker.h"
 #include "os/guest_ram.h"
 #include "qemu/command_line.h"
+#include "qemu/memory_map.h"
 #include "qemu/qmp_client.h"
 
 namespace us {
@@ -47,6 +49,10 @@ class Vm {
   DirtyTracker& tracker() { return *tracker_; }
   ChildProcess& process() { return *process_; }
   const VmIdentity& identity() const { return identity_; }
+  // RAM blocks beside the guest's own RAM: ROMs that QEMU makes from its files on each host (qemu/ram_blocks.h).
+  const std::vector<std::string>& other_blocks() const { return other_blocks_; }
+  // Where the guest sees its RAM now; empty if QEMU does not say.  Main thread.
+  std::vector<MappedRam> memory_map();
   Accelerator accelerator() const { return accelerator_; }
   // Where QEMU writes device state, and we read it.
   int state_fd() const { return state_fd_.get(); }
@@ -71,6 +77,7 @@ class Vm {
   std::unique_ptr<ChildProcess> process_;
   std::unique_ptr<DirtyTracker> tracker_;
   VmIdentity identity_;
+  std::vector<std::string> other_blocks_;
 };
 
 }  // namespace us

@@ -9,7 +9,6 @@
 namespace us {
 namespace {
 
-constexpr std::string_view kMainBlock = "mem";
 constexpr size_t kBlocksMax = 256;
 
 bool parse_hex(std::string_view text, uint64_t& value) {
@@ -65,14 +64,14 @@ std::string describe(const RamBlock& block) {
 
 Status check_main_block(const std::vector<RamBlock>& blocks, const VmConfig& config) {
   const auto count =
-      std::count_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainBlock; });
+      std::count_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainRamBlock; });
   if (count != 1)
     return fail(ErrorKind::kRefused,
-                fmt::format("QEMU has {} RAM blocks named \"{}\"; protection needs exactly one", count, kMainBlock));
-  const auto main = std::find_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainBlock; });
+                fmt::format("QEMU has {} RAM blocks named \"{}\"; protection needs exactly one", count, kMainRamBlock));
+  const auto main = std::find_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainRamBlock; });
   if (main->total_bytes == config.memory_bytes) return {};
   return fail(ErrorKind::kRefused,
-              fmt::format("QEMU's RAM block \"{}\" has {}, but the VM file says memory = {}", kMainBlock,
+              fmt::format("QEMU's RAM block \"{}\" has {}, but the VM file says memory = {}", kMainRamBlock,
                           config::size_text(main->total_bytes), config::size_text(config.memory_bytes)));
 }
 
@@ -99,7 +98,7 @@ Status check_ram_blocks(const std::vector<RamBlock>& blocks, const VmConfig& con
   US_TRY(check_main_block(blocks, config));
   std::string bad;
   for (const RamBlock& block : blocks) {
-    if (block.name == kMainBlock) continue;
+    if (block.name == kMainRamBlock) continue;
     const bool writable = block.access == RamBlock::Access::kReadWrite;
     if (is_rom_name(block.name) && (!writable || may_be_listed_writable(block.name, config.machine))) continue;
     bad += (bad.empty() ? "" : ", ") + describe(block);

@@ -26,6 +26,9 @@ struct RamBlock {
   Access access = Access::kUnknown;
 };
 
+// The guest's RAM: the one block that is captured.
+inline constexpr std::string_view kMainRamBlock = "mem";
+
 // The HMP command whose output parse_ram_blocks reads.
 inline constexpr const char* kRamBlockCommand = "info ramblock";
 

@@ -14,6 +14,8 @@ namespace {
 
 constexpr uint64_t kDownloadBytes = 8 << 20;
 constexpr uint64_t kSeed = 1;
+// About once a second: the tests run under load, and each audit stops the guest for some tens of milliseconds.
+constexpr uint64_t kAuditEvery = 40;
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream in(path);
@@ -30,6 +32,8 @@ std::string or_default(const char* variable, const char* otherwise) {
 
 }  // namespace
 
+std::string program() { return or_default("US_TEST_PROGRAM", US_PROGRAM); }
+
 bool long_run() {
   const char* wanted = std::getenv("US_E2E_LONG");
   return wanted != nullptr && *wanted != '\0';
@@ -39,6 +43,8 @@ void E2e::SetUp() { ASSERT_EQ(::geteuid(), 0u) << "end-to-end tests make network
 
 void E2e::TearDown() {
   load_.reset();
+  for (size_t host = 0; cluster_ && !expects_difference_ && host < demo::kHosts; ++host)
+    EXPECT_THAT(log(host), testing::Not(testing::HasSubstr("copy differs"))) << "an audit found a difference";
   if (!cluster_ || !HasFailure()) return;
   cluster_->keep_files();
   for (size_t host = 0; host < demo::kHosts; ++host)
@@ -52,8 +58,9 @@ void E2e::TearDown() {
 void E2e::create(demo::ClusterOptions options) {
   static int count = 0;  // of this process's tests, so that the files of one that failed stay
   options.prefix = fmt::format("us-{}-{}", ::getpid(), ++count);
-  options.program = or_default("US_TEST_PROGRAM", US_PROGRAM);
+  options.program = program();
   options.guest_dir = or_default("US_TEST_GUEST", US_GUEST_DIR);
+  if (options.audit_every == 0) options.audit_every = kAuditEvery;
   auto made = Cluster::create(std::move(options));
   ASSERT_OK(made);
   cluster_ = std::move(*made);

@@ -29,6 +29,9 @@ inline constexpr Duration kSync = Duration::seconds(90);
 // True for the long runs (`./do test --long`).
 bool long_run();
 
+// The understudy executable under test.
+std::string program();
+
 class E2e : public testing::Test {
  protected:
   void SetUp() override;
@@ -54,6 +57,7 @@ class E2e : public testing::Test {
   Status wait_services();  // of a guest that has rebooted
   std::string boot_id();   // changes when the guest boots
 
+  bool expects_difference_ = false;  // every test is audited all along, and by default no difference may be found
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<demo::Clients> load_;
 };

@@ -49,6 +49,7 @@ class CopyAudit {
   // There is work for step().
   bool busy() const { return active_ && next_ < pages_ && next_ / kAuditRegionPages < digests_.size(); }
   bool active() const { return active_; }
+  Epoch epoch() const { return epoch_; }  // of the audit that runs
 
   struct Region {
     uint32_t region;

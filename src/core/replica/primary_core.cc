@@ -92,7 +92,7 @@ bool PrimaryCore::on_ack(Epoch epoch, Instant now) {
   if (epoch > last_cut_) return false;
   if (epoch <= committed_) return true;
   committed_ = epoch;
-  covered_ = true;
+  covered_ = !condemned_;
   oldest_unacked_at_ = now;
   return true;
 }
@@ -130,6 +130,7 @@ void PrimaryCore::isolate(Instant now, Duration delay, std::string reason) {
 bool PrimaryCore::condemn_copy(std::string reason, Instant now) {
   if (state_ != PrimaryState::kProtected) return false;
   condemned_ = true;
+  covered_ = false;
   condemned_at_ = now;
   reason_ = std::move(reason);
   return true;

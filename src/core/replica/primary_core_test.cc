@@ -391,6 +391,7 @@ TEST(PrimaryCore, GoesOnAloneWithoutTheArbiterOnceTheStandbyHasDroppedAWrongCopy
   EXPECT_TRUE(p.core.condemn_copy("page 7 differs", at(1)));
   EXPECT_EQ(p.core.state(), PrimaryState::kProtected);
   EXPECT_EQ(p.core.gate_mode(), GateMode::kProtected) << "the standby may still take over";
+  EXPECT_FALSE(p.core.covered());
   EXPECT_FALSE(p.core.may_cut());
   EXPECT_FALSE(p.core.on_switchover_requested(at(2)));
   EXPECT_TRUE(p.core.on_copy_dropped());
