@@ -28,6 +28,7 @@ void merge_runs(const std::vector<DirtyRun>& a, const std::vector<DirtyRun>& b, 
   while (next_a != a.end() || next_b != b.end()) {
     const bool take_a = next_b == b.end() || (next_a != a.end() && next_a->first <= next_b->first);
     const DirtyRun& run = take_a ? *next_a++ : *next_b++;
+    US_CHECK(out.empty() || run.first >= out.back().first);
     const uint64_t end = run.first.value() + run.count;
     if (!out.empty() && run.first.value() <= out.back().first.value() + out.back().count) {
       out.back().count = std::max(out.back().first.value() + out.back().count, end) - out.back().first.value();

@@ -70,7 +70,7 @@ class Capture {
   std::vector<DirtyRun> merged_;
 };
 
-// Ascending, disjoint union of two ascending lists.
+// Ascending, disjoint union of two lists that are ascending; a list that is not would lose pages, and is a bug.
 void merge_runs(const std::vector<DirtyRun>& a, const std::vector<DirtyRun>& b, std::vector<DirtyRun>& out);
 
 }  // namespace us

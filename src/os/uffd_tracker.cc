@@ -2,19 +2,33 @@
 
 #include <fcntl.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cinttypes>
-#include <cstdio>
-#include <fstream>
 #include <string>
 
 #include "os/remote_syscall.h"
 
 namespace us {
 namespace {
+
+// PAGEMAP_SCAN collects 512 runs at a time inside the kernel.  If it needed more than one such turn, walk_end says where
+// the last but one ended, although all of the range has been walked (do_pagemap_scan() in fs/proc/task_mmu.c, Linux 6.7
+// to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece again, and
+// finds what was written meanwhile: those runs come behind higher ones.
+void sort_runs(std::vector<DirtyRun>& runs) {
+  const auto before = [](const DirtyRun& a, const DirtyRun& b) { return a.first < b.first; };
+  if (std::is_sorted(runs.begin(), runs.end(), before)) return;
+  std::sort(runs.begin(), runs.end(), before);
+  size_t last = 0;
+  for (size_t i = 1; i < runs.size(); ++i) {
+    const uint64_t last_end = runs[last].first.value() + runs[last].count;
+    const uint64_t end = runs[i].first.value() + runs[i].count;
+    if (runs[i].first.value() > last_end) runs[++last] = runs[i];
+    else runs[last].count = std::max(last_end, end) - runs[last].first.value();
+  }
+  runs.resize(last + 1);
+}
 
 constexpr size_t kRegionsPerCall = 8192;  // 192 KiB; a scan of more runs takes several calls
 
@@ -26,7 +40,7 @@ ByteSpan as_bytes(const T& value) {
 }  // namespace
 
 Result<std::unique_ptr<UffdTracker>> UffdTracker::attach(pid_t qemu, const GuestRam& ram) {
-  US_ASSIGN(std::vector<Mapping> mappings, find_mappings(qemu, ram));
+  US_ASSIGN(std::vector<RamMapping> mappings, find_ram_mappings(qemu, ram));
   US_TRY(register_in(qemu, mappings));
   const std::string path = "/proc/" + std::to_string(qemu) + "/pagemap";
   UniqueFd pagemap(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -34,32 +48,10 @@ Result<std::unique_ptr<UffdTracker>> UffdTracker::attach(pid_t qemu, const Guest
   return std::unique_ptr<UffdTracker>(new UffdTracker(std::move(pagemap), std::move(mappings)));
 }
 
-UffdTracker::UffdTracker(UniqueFd pagemap, std::vector<Mapping> mappings)
+UffdTracker::UffdTracker(UniqueFd pagemap, std::vector<RamMapping> mappings)
     : pagemap_(std::move(pagemap)), mappings_(std::move(mappings)), regions_(kRegionsPerCall) {}
 
-Result<std::vector<UffdTracker::Mapping>> UffdTracker::find_mappings(pid_t qemu, const GuestRam& ram) {
-  std::vector<Mapping> found;
-  uint64_t covered = 0;
-  std::ifstream maps("/proc/" + std::to_string(qemu) + "/maps");
-  for (std::string line; std::getline(maps, line);) {
-    uint64_t start = 0, end = 0, offset = 0, inode = 0;
-    unsigned major_number = 0, minor_number = 0;
-    char mode[5] = {};
-    if (std::sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &start, &end, mode, &offset,
-                    &major_number, &minor_number, &inode) != 7)
-      continue;
-    if (inode != ram.inode() || makedev(major_number, minor_number) != ram.device()) continue;
-    found.push_back({start, end, offset});
-    covered += end - start;
-  }
-  if (covered != ram.size())
-    return fail(ErrorKind::kSystem, "QEMU maps " + std::to_string(covered) + " bytes of the guest's memory instead of " +
-                                        std::to_string(ram.size()));
-  std::sort(found.begin(), found.end(), [](const Mapping& a, const Mapping& b) { return a.file_offset < b.file_offset; });
-  return found;
-}
-
-Status UffdTracker::register_in(pid_t qemu, const std::vector<Mapping>& mappings) {
+Status UffdTracker::register_in(pid_t qemu, const std::vector<RamMapping>& mappings) {
   US_ASSIGN(auto remote, RemoteSyscalls::attach(qemu));
   US_ASSIGN(const uint64_t fd, remote->call("userfaultfd", SYS_userfaultfd, {O_CLOEXEC | O_NONBLOCK}));
   uffdio_api api{};
@@ -67,7 +59,7 @@ Status UffdTracker::register_in(pid_t qemu, const std::vector<Mapping>& mappings
   api.features = abi::kUffdFeatureWpHugetlbfsShmem | abi::kUffdFeatureWpUnpopulated | abi::kUffdFeatureWpAsync;
   US_ASSIGN(uint64_t at, remote->scratch(as_bytes(api)));
   US_TRY(remote->call("ioctl(UFFDIO_API) with WP_ASYNC, which needs Linux 6.7,", SYS_ioctl, {fd, UFFDIO_API, at}));
-  for (const Mapping& mapping : mappings) {
+  for (const RamMapping& mapping : mappings) {
     uffdio_register range{};
     range.range = {mapping.start, mapping.end - mapping.start};
     range.mode = UFFDIO_REGISTER_MODE_WP;
@@ -78,11 +70,14 @@ Status UffdTracker::register_in(pid_t qemu, const std::vector<Mapping>& mappings
 }
 
 Status UffdTracker::scan(std::vector<DirtyRun>& out) {
-  for (const Mapping& mapping : mappings_) US_TRY(scan_mapping(mapping, out));
+  found_.clear();
+  for (const RamMapping& mapping : mappings_) US_TRY(scan_mapping(mapping, found_));
+  sort_runs(found_);
+  out.insert(out.end(), found_.begin(), found_.end());
   return {};
 }
 
-Status UffdTracker::scan_mapping(const Mapping& mapping, std::vector<DirtyRun>& out) {
+Status UffdTracker::scan_mapping(const RamMapping& mapping, std::vector<DirtyRun>& out) {
   for (uint64_t at = mapping.start; at < mapping.end;) {
     abi::PmScanArg arg{};
     arg.size = sizeof arg;

@@ -14,6 +14,7 @@
 #include "os/dirty_tracker.h"
 #include "os/guest_ram.h"
 #include "os/kernel_abi.h"
+#include "os/ram_mappings.h"
 #include "os/unique_fd.h"
 
 namespace us {
@@ -23,22 +24,17 @@ class UffdTracker final : public DirtyTracker {
   static Result<std::unique_ptr<UffdTracker>> attach(pid_t qemu, const GuestRam& ram);
   Status scan(std::vector<DirtyRun>& out) override;
   const char* name() const override { return "userfaultfd"; }
+  bool exact_while_written() const override { return true; }
 
  private:
-  // A piece of the RAM file as QEMU has it mapped.
-  struct Mapping {
-    uint64_t start;
-    uint64_t end;
-    uint64_t file_offset;
-  };
-  UffdTracker(UniqueFd pagemap, std::vector<Mapping> mappings);
-  static Result<std::vector<Mapping>> find_mappings(pid_t qemu, const GuestRam& ram);
-  static Status register_in(pid_t qemu, const std::vector<Mapping>& mappings);
-  Status scan_mapping(const Mapping& mapping, std::vector<DirtyRun>& out);
+  UffdTracker(UniqueFd pagemap, std::vector<RamMapping> mappings);
+  static Status register_in(pid_t qemu, const std::vector<RamMapping>& mappings);
+  Status scan_mapping(const RamMapping& mapping, std::vector<DirtyRun>& out);
 
   UniqueFd pagemap_;
-  std::vector<Mapping> mappings_;
+  std::vector<RamMapping> mappings_;
   std::vector<abi::PageRegion> regions_;
+  std::vector<DirtyRun> found_;
 };
 
 }  // namespace us
