@@ -30,13 +30,13 @@ Bytes encoded(const JournalRecord& record) {
 }
 
 TEST(ApplyJournal, ARecordComesBackWithWhateverFollowsIt) {
-  Bytes bytes = encoded(sample());
-  bytes.resize(bytes.size() + 5000, 0x77);
-  const auto back = decode_journal_record(bytes, kImage, kBytes);
+  const Bytes bytes = encoded(sample());
+  Bytes slot = bytes;
+  slot.insert(slot.end(), 5000, 0x77);
+  const auto back = decode_journal_record(slot, kImage, kBytes);
   ASSERT_TRUE(back);
   EXPECT_EQ(back->sequence, JournalSequence(5));
   EXPECT_EQ(back->batch.target, sample().batch.target);
-  bytes.resize(bytes.size() - 5000);
   EXPECT_EQ(encoded(*back), bytes);
 }
 
