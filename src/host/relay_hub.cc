@@ -219,7 +219,9 @@ Status RelayHub::on_log_ack(LogPosition position) {
 
 void RelayHub::settle(const DurableRecord& record, Instant now) {
   if (record.nic >= relays_.size()) return;
-  if (record.kind == RelayRecordKind::kIngress)
+  if (record.kind == RelayRecordKind::kOpen)
+    relays_[record.nic]->on_open_durable(record.flow, now);
+  else if (record.kind == RelayRecordKind::kIngress)
     relays_[record.nic]->on_ingress_durable(record.flow, record.range, now);
   else if (record.kind == RelayRecordKind::kClockBound)
     relays_[record.nic]->on_clock_bound_durable(record.flow, record.bound, now);

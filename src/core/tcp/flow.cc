@@ -61,11 +61,10 @@ Flow::Flow(const FlowContext& context, const FlowState& state, Sender to_peer, S
       ingress_(std::move(ingress)),
       peer_clock_(std::move(peer_clock)),
       guest_clock_(std::move(guest_clock)),
-      embargo_(state.guest_opened && !context.solo),
+      embargo_(!context.solo),
       guest_reset_(state.guest_reset),
       keep_alive_(state.keep_alive),
-      guest_acked_(to_guest_.una()),
-      early_acks_from_(from_peer_.next()) {}
+      guest_acked_(to_guest_.una()) {}
 
 Result<std::unique_ptr<Flow>> Flow::open(const FlowContext& context, const FlowState& state, Instant now) {
   US_ASSIGN(Sender to_peer, Sender::create(state.to_peer, context.peer_sender));
@@ -193,10 +192,7 @@ void Flow::take_from_guest(const Received& received, SeqNum end_before, const Se
 
 void Flow::on_guest_ack(const Segment& segment, Instant now) {
   to_guest_.on_ack(ack_info(segment, guest_clock_, now), now);
-  if (context_.solo) {
-    guest_acked_ = to_guest_.una();
-    trim_ingress(guest_acked_);
-  }
+  if (context_.solo) on_guest_acked(to_guest_.una(), now);
 }
 
 void Flow::note_burst(bool was_empty, uint64_t bytes, Instant now) {
@@ -242,7 +238,9 @@ void Flow::on_peer_segment(const FrameView& frame, Gather payload, Instant now) 
     awaiting_answer_ = false;
     take_from_peer(received, segment, now);
   } else if (received.verdict == ReceiveVerdict::kReset) {
-    reset_guest_ = true;
+    // Behind a FIN it says nothing of the bytes before it: they have been acknowledged, maybe in another primary's
+    // time, and a peer that has closed long ago answers a new primary's first segment in this way.
+    peer_reset_ = true;
   } else {
     ++counters_.dropped_segments;
   }
@@ -280,7 +278,7 @@ void Flow::on_peer_ack(const Segment& segment, Instant now) {
   const SeqNum una = to_peer_.una();
   if (una == before) return;
   egress_.trim_to(earlier(una, egress_.end()));
-  if (!context_.options.ack_guest) from_guest_.on_ackable({before, earlier(una, egress_.end())}, now);
+  if (!context_.options.ack_guest) from_guest_.on_ackable({before, una}, now);  // FIN included
   if (to_peer_.fin_acked()) from_guest_.on_fin_ackable(now);
   if (reset_peer_at_) postpone_reset(now);
 }
@@ -316,11 +314,7 @@ void Flow::apply_mark(const Mark& mark, Instant now) {
     if (to_peer_.committed().before(mark.taken)) to_peer_.on_committed(mark.taken);
     if (mark.fin) to_peer_.on_fin();
   }
-  if (guest_acked_.before(mark.guest_acked)) guest_acked_ = mark.guest_acked;
-  trim_ingress(guest_acked_);
-  // Without early ACKs, and for what came before they were switched on, the guest's own ACK is what counts.
-  const SeqNum late = context_.options.ack_peer ? earlier(guest_acked_, early_acks_from_) : guest_acked_;
-  if (from_peer_.ackable().before(late)) from_peer_.on_ackable({from_peer_.ackable(), late}, now);
+  on_guest_acked(mark.guest_acked, now);
   if (mark.reset && !reset_peer_at_) postpone_reset(now);
   if (mark.keep_alive) probe_peer_ = true;
   if (context_.solo) keep_alive_ = false;
@@ -330,13 +324,21 @@ void Flow::apply_mark(const Mark& mark, Instant now) {
 // delivered before; but only as long as the peer takes it.
 void Flow::postpone_reset(Instant now) {
   reset_peer_at_ = now + kResetPatience;
-  if (to_peer_.unacked_bytes() == 0) reset_peer_ = true;
+  if (peer_reset_ || to_peer_.unacked_bytes() == 0) reset_peer_ = true;
 }
 
-void Flow::trim_ingress(SeqNum guest_acked) {
+// What a committed guest has, no takeover needs again: it may be acknowledged to the peer whatever the mode (the log
+// may have become durable while `ack_peer` was off).
+void Flow::on_guest_acked(SeqNum acked, Instant now) {
+  guest_acked_ = later(guest_acked_, acked);
   // The FIN that the guest has acknowledged is no byte of the buffer.
-  const SeqNum to = earlier(guest_acked, ingress_.end());
+  const SeqNum to = earlier(guest_acked_, ingress_.end());
   if (ingress_.start().before(to)) ingress_.trim_to(to);
+  if (from_peer_.ackable().before(guest_acked_)) from_peer_.on_ackable({from_peer_.ackable(), guest_acked_}, now);
+}
+
+void Flow::on_open_durable() {
+  if (!guest_opened_) embargo_ = false;
 }
 
 void Flow::on_ingress_durable(SeqRange range, Instant now) {
@@ -346,7 +348,6 @@ void Flow::on_ingress_durable(SeqRange range, Instant now) {
 void Flow::on_policy_changed(Instant now) {
   from_peer_.set_ack_waits(!context_.solo || !context_.options.ack_peer, now);
   from_guest_.set_ack_waits(!context_.options.ack_guest, now);
-  early_acks_from_ = from_peer_.held().empty() ? from_peer_.next() : from_peer_.held().ranges().back().end;
   to_peer_.set_congestion_control(context_.options.recovery ? context_.peer_sender.congestion : CongestionKind::kNone);
   to_peer_.set_pacing(context_.options.recovery && context_.peer_sender.pacing);
   if (!context_.solo) return;
@@ -370,7 +371,10 @@ void Flow::log_everything(Instant now) {
     });
   };
   log_ingress({ingress_.start(), ingress_.end()});
-  for (const SeqRange& held : from_peer_.held().ranges()) log_ingress(held);
+  for (SeqRange held : from_peer_.held().ranges()) {
+    if (from_peer_.fin() && held.end == *from_peer_.fin() + 1) held.end = *from_peer_.fin();  // its number is no byte
+    log_ingress(held);
+  }
   bound_on_its_way_.reset();
   if (timestamps_) log.append_clock_bound(context_.nic, id_, peer_clock_.bound());
 }

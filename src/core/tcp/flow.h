@@ -104,7 +104,8 @@ class Flow {
   // The running epoch ends as `epoch`; what was taken so far belongs to it.
   void on_cut(Epoch epoch);
   void on_commit(Epoch epoch, Instant now);
-  // The standby has this part of the ingress (as it was logged), or this bound of the clock.
+  // The standby knows the flow; has this part of the ingress (as it was logged), or this bound of the clock.
+  void on_open_durable();
   void on_ingress_durable(SeqRange range, Instant now);
   void on_clock_bound_durable(uint32_t bound, Instant now) { peer_clock_.on_bound_durable(bound, now); }
   // `solo` or the options have changed.
@@ -164,11 +165,11 @@ class Flow {
   void on_peer_ack(const Segment& segment, Instant now);
   void note_guest_said(Instant now);
   void apply_mark(const Mark& mark, Instant now);
-  void trim_ingress(SeqNum guest_acked);
+  void on_guest_acked(SeqNum acked, Instant now);
   void postpone_reset(Instant now);
   void check_finished();
   void want_clock_bound(Instant now);
-  bool may_speak_to_peer() const { return !embargo_; }
+  bool may_speak_to_peer() const { return !embargo_ && !peer_reset_; }
 
   Segment segment_to_peer(Instant now) const;
   FlowFrame build_to_peer(Segment& segment, const AckOut& ack, const RelayBuffer::Spans& payload, Instant now);
@@ -195,15 +196,17 @@ class Flow {
   std::vector<Mark> marks_;  // oldest first; a handful
   FlowEnd end_ = FlowEnd::kOpen;
   bool changed_ = true;
-  bool embargo_;                  // opened by the guest, and that has not committed: the peer must not hear of it yet
-  bool guest_reset_ = false;      // seen; said to the peer once committed, and once the peer has all before it
-  bool reset_peer_ = false;       // due
-  bool reset_guest_ = false;      // due
-  bool keep_alive_ = false;       // seen; passed on once committed
-  bool probe_peer_ = false;       // due
-  bool awaiting_answer_ = false;  // to a passed-on probe
-  SeqNum guest_acked_;            // as of the latest committed epoch
-  SeqNum early_acks_from_;        // what came before may have become durable while that did not count
+  // The peer must not hear of the relay yet: the standby may not know that there is one, and its guest could not keep
+  // what the relay would promise; or the guest has opened the connection and that has not committed.
+  bool embargo_;
+  bool guest_reset_ = false;              // seen; said to the peer once committed, and once the peer has all before it
+  bool peer_reset_ = false;               // seen; said to the guest once it has what came before a FIN
+  bool reset_peer_ = false;               // due
+  bool reset_guest_ = false;              // due
+  bool keep_alive_ = false;               // seen; passed on once committed
+  bool probe_peer_ = false;               // due
+  bool awaiting_answer_ = false;          // to a passed-on probe
+  SeqNum guest_acked_;                    // as of the latest committed epoch
   std::optional<Instant> reset_peer_at_;  // the guest's reset has committed: said then at the latest
   std::optional<uint32_t> bound_on_its_way_;
   FlowCounters counters_;

@@ -19,6 +19,7 @@ void set_flags(Segment& segment, const SegmentOut& out) {
 std::optional<FlowFrame> Flow::poll_to_peer(Instant now) {
   if (embargo_ || ended()) return std::nullopt;
   if (reset_peer_) return reset_to_peer(now);
+  if (peer_reset_) return std::nullopt;
   if (probe_peer_) return keep_alive_to_peer(now);
   if (const auto out = to_peer_.poll_segment(now)) {
     changed_ = true;
@@ -90,6 +91,7 @@ void Flow::want_clock_bound(Instant now) {
 
 std::optional<FlowFrame> Flow::poll_to_guest(Instant now) {
   if (ended()) return std::nullopt;
+  if (peer_reset_ && (!from_peer_.finished() || to_guest_.fin_acked())) reset_guest_ = true;
   if (reset_guest_) return reset_to_guest(now);
   if (guest_reset_) return std::nullopt;  // it listens no more
   Segment segment;
@@ -102,6 +104,7 @@ std::optional<FlowFrame> Flow::poll_to_guest(Instant now) {
     return build_to_guest(segment, from_guest_.take_ack(egress_, now), ingress_.peek(out->seq, out->length), now);
   }
   if (const auto ack = from_guest_.poll_ack(egress_, now)) {
+    changed_ = true;  // the guest of the next checkpoint knows this window and this time
     segment.seq = to_guest_.nxt();
     const FlowFrame frame = build_to_guest(segment, *ack, {}, now);
     check_finished();
@@ -130,7 +133,7 @@ FlowFrame Flow::reset_to_guest(Instant now) {
 // ---- time ----
 
 void Flow::on_deadline(Instant now) {
-  if (const auto at = to_peer_.next_deadline(); at && *at <= now && !embargo_) to_peer_.on_deadline(now);
+  if (const auto at = to_peer_.next_deadline(); at && *at <= now && may_speak_to_peer()) to_peer_.on_deadline(now);
   if (const auto at = to_guest_.next_deadline(); at && *at <= now) to_guest_.on_deadline(now);
   // Only time makes a side count as dead.  The other one is told (rule 6).
   if (to_peer_.verdict() == SenderVerdict::kPeerDead) reset_guest_ = true;
@@ -139,7 +142,7 @@ void Flow::on_deadline(Instant now) {
 }
 
 Instant Flow::peer_deadline() const {
-  if (embargo_) return Instant::far_future();
+  if (!may_speak_to_peer()) return reset_peer_at_.value_or(Instant::far_future());
   return std::min({to_peer_.next_deadline().value_or(Instant::far_future()),
                    from_peer_.next_deadline().value_or(Instant::far_future()),
                    reset_peer_at_.value_or(Instant::far_future())});

@@ -54,8 +54,17 @@ std::optional<HandshakeTracker::Completed> HandshakeTracker::on_frame(const Flow
     if (entry.obstacle == RelayObstacle::kNone) entry.obstacle = relay_obstacle(frame);
     return std::nullopt;
   }
-  if (!from_opener || !entry.responder.seen || !segment.has(tcp_flag::kAck)) return std::nullopt;
-  if (segment.ack != entry.responder.isn + 1 || segment.seq != entry.opener.isn + 1) return std::nullopt;
+  if (!segment.has(tcp_flag::kAck)) return std::nullopt;
+  if (!entry.responder.seen || !from_opener) {
+    // It belongs to a handshake that was completed unseen (an old SYN came late, say): there is no relay from its
+    // middle.
+    if (from_opener || from_guest) entries_.erase(found);
+    return std::nullopt;
+  }
+  // Any acceptable segment completes the handshake, also one that has overtaken others: the responder will take it.
+  if (segment.ack != entry.responder.isn + 1 ||
+      !segment.seq.in_range(entry.opener.isn + 1, entry.opener.isn + 1 + entry.responder.window))
+    return std::nullopt;
   Completed completed{entry.obstacle, {}};
   if (completed.obstacle == RelayObstacle::kNone) completed.obstacle = relay_obstacle(frame);
   if (completed.obstacle == RelayObstacle::kNone) completed.state = state_of(entry, frame, now);
@@ -64,6 +73,11 @@ std::optional<HandshakeTracker::Completed> HandshakeTracker::on_frame(const Flow
 }
 
 void HandshakeTracker::on_syn(const FlowKey& key, const FrameView& frame, bool from_guest) {
+  // Repeated: what answered the first one still counts.
+  const auto known = entries_.find(key);
+  if (known != entries_.end() && known->second.responder.seen && known->second.guest_opened == from_guest &&
+      known->second.opener.isn == frame.segment.seq)
+    return;
   make_room();
   Entry& entry = entries_[key];
   entry = Entry{};
@@ -145,8 +159,10 @@ FlowState HandshakeTracker::state_of(const Entry& entry, const FrameView& last, 
   config.ecn = ecn;
   const auto last_timestamp = [&](const Side& side, bool is_opener) {
     if (!timestamps) return uint32_t{0};
-    return is_opener && last.segment.options.timestamps ? last.segment.options.timestamps->value
-                                                        : side.options.timestamps->value;
+    // RFC 7323 section 4.3: not of one that has overtaken others.
+    const bool in_order = last.segment.seq == side.isn + 1;
+    return is_opener && in_order && last.segment.options.timestamps ? last.segment.options.timestamps->value
+                                                                    : side.options.timestamps->value;
   };
   const uint32_t guest_ts = last_timestamp(guest, entry.guest_opened);
   const uint32_t peer_ts = last_timestamp(peer, !entry.guest_opened);

@@ -51,6 +51,16 @@ class HandshakeTracker {
   // Any TCP frame that belongs to no flow.  A value: this frame completed the handshake.
   std::optional<Completed> on_frame(const FlowKey& key, const FrameView& frame, bool from_guest, Instant now);
 
+  // on_frame() would look at it: its checksum is to be verified first.
+  bool concerns(const FlowKey& key, const FrameView& frame) const {
+    return frame.segment.has(tcp_flag::kSyn) || entries_.contains(key);
+  }
+  // Nothing is watched for a while: what was half open is forgotten, because it would be completed unseen.
+  void clear() {
+    entries_.clear();
+    order_.clear();
+  }
+
   size_t size() const { return entries_.size(); }
   uint64_t forgotten() const { return forgotten_; }
 

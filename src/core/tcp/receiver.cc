@@ -92,7 +92,9 @@ Received Receiver::on_segment(const Segment& segment, Gather payload, const AckB
     challenge(now);
     return Received(ReceiveVerdict::kUnexpectedSyn);
   }
-  if (const auto verdict = judge_probe(segment)) return Received(*verdict);
+  // Its ACK counts: it may have taken the place of a delayed one.
+  if (const auto verdict = judge_probe(segment))
+    return Received(*verdict, segment.has(tcp_flag::kAck) && segment.ack.in_range(acks.lowest, acks.highest));
   if (!in_window(segment)) return out_of_window(segment, acks, now);
   if (const auto verdict = judge_ack(segment, acks, now)) return Received(*verdict);
   if (segment.has(tcp_flag::kUrg)) return Received(ReceiveVerdict::kUrgent, true);

@@ -117,8 +117,9 @@ class Receiver {
   SeqNum ackable() const { return ackable_; }  // FIN included, if taken
   SeqNum last_ack_sent() const { return last_ack_sent_; }
   SeqNum right_edge() const { return window_.right_edge(); }
-  bool finished() const { return reassembly_.finished(); }  // all data and the FIN were taken
-  const RangeSet& held() const { return reassembly_.held(); }
+  bool finished() const { return reassembly_.finished(); }     // all data and the FIN were taken
+  const RangeSet& held() const { return reassembly_.held(); }  // with the number of a FIN
+  std::optional<SeqNum> fin() const { return reassembly_.fin(); }
   const ReceiverConfig& config() const { return config_; }
 
  private:

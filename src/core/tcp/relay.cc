@@ -54,11 +54,14 @@ Relay::Disposition Relay::on_report(const PacketTooBig& report, Instant now) {
   return Disposition::kTaken;
 }
 
+bool Relay::intact(const FrameView& view, Gather payload) {
+  if (view.checksum != TcpChecksum::kUnverified || verify_tcp_checksum(view, payload)) return true;
+  ++counters_.bad_checksum;
+  return false;
+}
+
 void Relay::deliver(Entry& entry, const FrameView& view, Gather payload, bool from_guest, Instant now) {
-  if (view.checksum == TcpChecksum::kUnverified && !verify_tcp_checksum(view, payload)) {
-    ++counters_.bad_checksum;
-    return;
-  }
+  if (!intact(view, payload)) return;
   if (from_guest) {
     guest_said_ = awake(entry, now).on_guest_segment(view, payload, now);
     uncommitted_ = uncommitted_ || !context_.solo;
@@ -70,7 +73,9 @@ void Relay::deliver(Entry& entry, const FrameView& view, Gather payload, bool fr
 
 Relay::Disposition Relay::watch_handshake(const FlowKey& key, const FrameView& view, Gather payload, bool from_guest,
                                           Instant now) {
-  if (!enabled_) return Disposition::kPass;
+  if (!enabled_ || !handshakes_.concerns(key, view)) return Disposition::kPass;
+  // The endpoint will drop a damaged one, and so nothing of it may be believed here.
+  if (!intact(view, payload)) return Disposition::kPass;
   const auto completed = handshakes_.on_frame(key, view, from_guest, now);
   if (!completed) return Disposition::kPass;
   if (completed->obstacle != RelayObstacle::kNone) {
@@ -163,6 +168,13 @@ void Relay::on_commit(Epoch epoch, Instant now) {
     return !waits;
   };
   std::erase_if(marked_, settled);
+}
+
+void Relay::on_open_durable(FlowId id, Instant now) {
+  if (Entry* entry = find(id)) {
+    awake(*entry, now).on_open_durable();
+    touch(*entry);
+  }
 }
 
 void Relay::on_ingress_durable(FlowId id, SeqRange range, Instant now) {

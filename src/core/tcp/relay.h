@@ -61,7 +61,10 @@ class Relay {
   Disposition on_uplink_frame(const VnetHeader& vnet, ByteSpan frame, Instant now);
 
   // Off: new connections are not relayed; those that are stay so until they end.
-  void set_enabled(bool enabled) { enabled_ = enabled; }
+  void set_enabled(bool enabled) {
+    enabled_ = enabled;
+    if (!enabled) handshakes_.clear();
+  }
   void set_options(const RelayOptions& options, Instant now);
   void set_solo(bool solo, Instant now);
 
@@ -69,6 +72,7 @@ class Relay {
   // previous cut, and the ids of those that ended.
   void on_cut(Epoch epoch, Instant now, std::vector<FlowState>& changed, std::vector<FlowId>& ended);
   void on_commit(Epoch epoch, Instant now);
+  void on_open_durable(FlowId id, Instant now);
   void on_ingress_durable(FlowId id, SeqRange range, Instant now);
   void on_clock_bound_durable(FlowId id, uint32_t bound, Instant now);
   // A standby's session begins; the log is enabled already.
@@ -111,6 +115,7 @@ class Relay {
   Disposition dispatch(const VnetHeader& vnet, ByteSpan frame, bool from_guest, Instant now);
   Disposition watch_handshake(const FlowKey& key, const FrameView& view, Gather payload, bool from_guest, Instant now);
   Disposition on_report(const PacketTooBig& report, Instant now);
+  bool intact(const FrameView& view, Gather payload);
   void refuse(const FlowKey& key, RelayObstacle obstacle);
   void deliver(Entry& entry, const FrameView& view, Gather payload, bool from_guest, Instant now);
   Entry* find(FlowId id);

@@ -120,6 +120,7 @@ class RelayRig {
     syn(guest, "S");
     syn(!guest, "S.");
     say(guest, ".");
+    durable();
   }
   // The SYN or SYN-ACK of a side, with its options and `more` of them, raw.
   Relay::Disposition syn(bool from_guest, const std::string& flags, const Bytes& more = {}, uint32_t length = 0) {
@@ -278,6 +279,8 @@ class RelayRig {
     guest_got_committed_ = pending_.front().guest_got;
     pending_.pop_front();
     if (judge_) judge_->on_commit(epoch);
+    // The standby's guest has it.
+    if (judge_ && guest_got_committed_ > 1) judge_->on_durable(1, guest_got_committed_);
     if (!heard) return;
     relay_->on_commit(Epoch(epoch), now_);
     poll();
@@ -382,6 +385,7 @@ class RelayRig {
   }
 
   void settle(const DurableRecord& r) {
+    if (r.kind == RelayRecordKind::kOpen) relay_->on_open_durable(r.flow, now_);
     if (r.kind == RelayRecordKind::kIngress) relay_->on_ingress_durable(r.flow, r.range, now_);
     if (r.kind == RelayRecordKind::kClockBound) relay_->on_clock_bound_durable(r.flow, r.bound, now_);
   }
