@@ -21,7 +21,7 @@ Usage: ./do CHORE [arguments]        (Debian 12; as root where packages or names
   e2e [FILTER]      end-to-end tests only (GoogleTest filter)
   test-kvm [--here] the KVM path: nested in an emulated machine, or on this one's own KVM
   sanitize          unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-  sim [ARGUMENTS]   the simulation of two hosts
+  sim [ARGUMENTS]   the simulation of two hosts; --relay: of the TCP relay
   fuzz [SECONDS]    every fuzz target, each for so long (default 60)
   bench [NAME]      benchmarks: list them, or run one
   format            format all sources

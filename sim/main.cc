@@ -2,6 +2,7 @@
 //
 //     understudy_sim --runs N --seed S          N random runs, seeds S, S+1, ...
 //     understudy_sim --exhaustive [--stride K]  every fault at every (Kth) step of every story
+//     understudy_sim --relay --runs N --seed S  the TCP relay's own simulation
 //     understudy_sim --runs 1 --seed S --story NAME --fault KIND@STEP:MILLISECONDS
 //
 // Exit status: 0 all passed, 1 a violation (with its trace and the command that repeats it), 2 bad arguments.
@@ -16,6 +17,7 @@
 #include <string_view>
 
 #include "sim/progress.h"
+#include "sim/relay/command.h"
 #include "sim/simulation.h"
 
 namespace us::sim {
@@ -27,13 +29,14 @@ struct Arguments {
   uint64_t stride = 1;
   bool exhaustive = false;
   bool verbose = false;
+  bool relay = false;
   std::optional<Story> story;
   std::vector<PlacedFault> faults;
 };
 
 [[noreturn]] void usage(const std::string& why) {
   fmt::print(stderr,
-             "{}\nusage: understudy_sim [--runs N] [--seed S] [--exhaustive [--stride K]] [--verbose]\n"
+             "{}\nusage: understudy_sim [--relay] [--runs N] [--seed S] [--exhaustive [--stride K]] [--verbose]\n"
              "                      [--story plain|switchover|shutdown|takeover [--fault KIND@STEP:MS]...]\n",
              why);
   std::exit(2);
@@ -75,6 +78,8 @@ Arguments parse(int argc, char** argv) {
       a.exhaustive = true;
     else if (flag == "--verbose")
       a.verbose = true;
+    else if (flag == "--relay")
+      a.relay = true;
     else if (flag == "--fault")
       a.faults.push_back(placed_fault(value()));
     else if (flag == "--story") {
@@ -142,6 +147,7 @@ bool exhaustive_runs(const Arguments& a, Progress& progress) {
 int main_program(int argc, char** argv) {
   const Arguments a = parse(argc, argv);
   std::signal(SIGABRT, on_abort);
+  if (a.relay) return relay::run_many(a.runs, a.seed, a.verbose) ? 0 : 1;
   Progress progress;
   const bool passed = a.exhaustive ? exhaustive_runs(a, progress) : random_runs(a, progress);
   progress.finish(passed);
