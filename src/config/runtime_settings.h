@@ -48,7 +48,7 @@ struct RuntimeSettings {
   Duration latency_target = Duration::millis(20);
   int pause_budget_percent = 50;
   uint64_t audit_every = 0;  // epochs; 0: never by itself
-  TcpSettings tcp;
+  TcpSettings tcp{true, true, true, true, true, true};  // accelerated
   bool operator==(const RuntimeSettings&) const = default;
 };
 

@@ -165,7 +165,7 @@ bool NicPort::pump_relay_to_uplink(Budget& budget) {
     if (budget.spent()) return true;
     const Instant now = clock_now();
     if (!gate_open(now)) return false;
-    std::optional<EthernetFrame> frame = relays_.poll_to_uplink(index_, now);
+    std::optional<EthernetFrame> frame = relays_.poll_to_uplink(index_, now, pool_);
     if (!frame) return false;
     budget.take(frame->size());
     write_uplink(std::move(*frame));
@@ -243,7 +243,7 @@ bool NicPort::pump_relay_to_guest(Budget& budget) {
   bool more = true;
   while (more && !budget.spent()) {
     if (!relay_waiting_) {
-      std::optional<EthernetFrame> frame = relays_.poll_to_guest(index_, clock_now());
+      std::optional<EthernetFrame> frame = relays_.poll_to_guest(index_, clock_now(), pool_);
       if (!frame) {
         more = false;
         break;
@@ -253,6 +253,7 @@ bool NicPort::pump_relay_to_guest(Budget& budget) {
     }
     budget.take(relay_frame_.size());
     more = to_guest(ring, relay_frame_, relay_waiting_);
+    if (!relay_waiting_) pool_.give_back(std::move(relay_frame_));
   }
   ring.publish();
   plan_interrupt(NetBackend::kReceive);

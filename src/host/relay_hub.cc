@@ -96,24 +96,24 @@ Relay::Disposition RelayHub::from_uplink(size_t nic, const EthernetFrame& frame,
   return relays_[nic]->on_uplink_frame(frame.header(), frame.ethernet(), now);
 }
 
-std::optional<EthernetFrame> RelayHub::poll_to_uplink(size_t nic, Instant read_at) {
+std::optional<EthernetFrame> RelayHub::poll_to_uplink(size_t nic, Instant read_at, FramePool& pool) {
   const std::lock_guard lock(mutex_);
   const Instant now = later_of(read_at);
   const std::optional<FlowFrame> frame = relays_[nic]->poll_to_uplink(now);
   if (!frame) return std::nullopt;
-  return assemble(*frame);
+  return assemble(*frame, pool);
 }
 
-std::optional<EthernetFrame> RelayHub::poll_to_guest(size_t nic, Instant read_at) {
+std::optional<EthernetFrame> RelayHub::poll_to_guest(size_t nic, Instant read_at, FramePool& pool) {
   const std::lock_guard lock(mutex_);
   const Instant now = later_of(read_at);
   const std::optional<FlowFrame> frame = relays_[nic]->poll_to_guest(now);
   if (!frame) return std::nullopt;
-  return assemble(*frame);
+  return assemble(*frame, pool);
 }
 
-EthernetFrame RelayHub::assemble(const FlowFrame& frame) {
-  EthernetFrame out(frame.header.length + frame.payload.size());
+EthernetFrame RelayHub::assemble(const FlowFrame& frame, FramePool& pool) {
+  EthernetFrame out = pool.take(frame.header.length + frame.payload.size());
   out.set_header(frame.header.vnet);
   uint8_t* to = out.ethernet().data();
   const auto put = [&](ByteSpan bytes) {

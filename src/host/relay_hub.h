@@ -16,7 +16,7 @@
 
 #include "core/epoch/epoch_policy.h"
 #include "core/epoch/output_gate.h"
-#include "core/net/ethernet_frame.h"
+#include "core/net/frame_pool.h"
 #include "core/tcp/relay.h"
 #include "core/tcp/relay_cut.h"
 #include "core/tcp/relay_log.h"
@@ -32,8 +32,9 @@ class RelayHub {
   // --- the data path's thread ---
   Relay::Disposition from_guest(size_t nic, const EthernetFrame& frame, Instant now);
   Relay::Disposition from_uplink(size_t nic, const EthernetFrame& frame, Instant now);
-  std::optional<EthernetFrame> poll_to_uplink(size_t nic, Instant now);
-  std::optional<EthernetFrame> poll_to_guest(size_t nic, Instant now);
+  // The frame's buffer is from `pool`.
+  std::optional<EthernetFrame> poll_to_uplink(size_t nic, Instant now, FramePool& pool);
+  std::optional<EthernetFrame> poll_to_guest(size_t nic, Instant now, FramePool& pool);
   // Runs what is due; returns when it wants to be called again.
   Instant run_timers(Instant now);
   // The standby is behind: take nothing more for now.
@@ -71,7 +72,7 @@ class RelayHub {
   void note_waiting(Instant now, size_t gated_bytes);
   void settle(const DurableRecord& record, Instant now);
   void end_session_locked(Instant now);
-  static EthernetFrame assemble(const FlowFrame& frame);
+  static EthernetFrame assemble(const FlowFrame& frame, FramePool& pool);
 
   mutable std::mutex mutex_;
   RelayLog log_;
