@@ -1,8 +1,8 @@
 // What a capture costs: pauses and their parts, dirty pages, replication traffic, CPU and memory of a protected guest,
 // idle and under iperf3 at full speed in each direction.  `./do bench capture [--seconds N] [--json FILE]`.
 //
-// Real QEMU, guest and clients on network namespaces (src/demo).  Figures of one run on one machine: the two hosts share
-// its cores, so they are upper bounds.
+// Real QEMU, guest and clients on network namespaces (src/demo).  Figures of one run on one machine: the two hosts
+// share its cores, so they are upper bounds.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -102,14 +102,16 @@ Result<Row> measure(const std::string& load, int seconds, const std::string& epo
   const double daemon = cpu_seconds(*cluster, 0, "understudy"), qemu = cpu_seconds(*cluster, 0, "qemu");
   const double standby = cpu_seconds(*cluster, 1, "understudy");
   Row row{load, 0, {}, 0, 0, 0, 0};
-  if (load == "idle") US_TRY(cluster->sleep(Duration::seconds(seconds)));
-  else row.mbit_per_second = run_iperf(*cluster, seconds, load == "guest to client");
+  if (load == "idle")
+    US_TRY(cluster->sleep(Duration::seconds(seconds)));
+  else
+    row.mbit_per_second = run_iperf(*cluster, seconds, load == "guest to client");
   US_ASSIGN(row.status, status_of(*cluster, 0));
   row.daemon_cpu = (cpu_seconds(*cluster, 0, "understudy") - daemon) / seconds * 100;
   row.qemu_cpu = (cpu_seconds(*cluster, 0, "qemu") - qemu) / seconds * 100;
   row.standby_cpu = (cpu_seconds(*cluster, 1, "understudy") - standby) / seconds * 100;
-  row.replication_mbit = (row.status["standby"].value("bytes_sent", 0.0) - before["standby"].value("bytes_sent", 0.0)) *
-                         8 / seconds / 1e6;
+  row.replication_mbit =
+      (row.status["standby"].value("bytes_sent", 0.0) - before["standby"].value("bytes_sent", 0.0)) * 8 / seconds / 1e6;
   standby_mb = std::max(standby_mb, memory_mb(*cluster, 1));
   return row;
 }

@@ -40,18 +40,17 @@ inline tl::unexpected<Error> fail_errno(std::string_view operation, int error_nu
 }  // namespace us
 
 // Leaves the function with the error of `expression`, if it has one.
-#define US_TRY(expression)                                                     \
-  do {                                                                         \
-    if (auto us_try_result = (expression); !us_try_result)                     \
-      return ::tl::unexpected<::us::Error>(std::move(us_try_result).error());  \
+#define US_TRY(expression)                                                    \
+  do {                                                                        \
+    if (auto us_try_result = (expression); !us_try_result)                    \
+      return ::tl::unexpected<::us::Error>(std::move(us_try_result).error()); \
   } while (0)
 
 // US_ASSIGN(auto x, f());  declares x as the value of f(), or leaves with its error.
 #define US_ASSIGN_CAT2(a, b) a##b
 #define US_ASSIGN_CAT(a, b) US_ASSIGN_CAT2(a, b)
-#define US_ASSIGN(declaration, expression) \
-  US_ASSIGN_IMPL(US_ASSIGN_CAT(us_assign_, __LINE__), declaration, expression)
-#define US_ASSIGN_IMPL(name, declaration, expression)                                     \
-  auto name = (expression);                                                               \
-  if (!name) return ::tl::unexpected<::us::Error>(std::move(name).error());               \
+#define US_ASSIGN(declaration, expression) US_ASSIGN_IMPL(US_ASSIGN_CAT(us_assign_, __LINE__), declaration, expression)
+#define US_ASSIGN_IMPL(name, declaration, expression)                       \
+  auto name = (expression);                                                 \
+  if (!name) return ::tl::unexpected<::us::Error>(std::move(name).error()); \
   declaration = std::move(name).value()

@@ -18,7 +18,10 @@ class Strong {
   constexpr Rep value() const { return value_; }
   constexpr auto operator<=>(const Strong&) const = default;
   constexpr Strong next() const { return Strong(static_cast<Rep>(value_ + 1)); }
-  constexpr Strong& operator++() { ++value_; return *this; }
+  constexpr Strong& operator++() {
+    ++value_;
+    return *this;
+  }
 
  private:
   Rep value_{};

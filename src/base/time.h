@@ -29,8 +29,14 @@ class Duration {
   constexpr Duration operator-() const { return Duration(-ns_); }
   constexpr Duration operator*(int64_t k) const { return Duration(ns_ * k); }
   constexpr Duration operator/(int64_t k) const { return Duration(ns_ / k); }
-  constexpr Duration& operator+=(Duration o) { ns_ += o.ns_; return *this; }
-  constexpr Duration& operator-=(Duration o) { ns_ -= o.ns_; return *this; }
+  constexpr Duration& operator+=(Duration o) {
+    ns_ += o.ns_;
+    return *this;
+  }
+  constexpr Duration& operator-=(Duration o) {
+    ns_ -= o.ns_;
+    return *this;
+  }
 
  private:
   explicit constexpr Duration(int64_t ns) : ns_(ns) {}
@@ -41,7 +47,11 @@ class Duration {
 class Instant {
  public:
   constexpr Instant() = default;
-  static constexpr Instant from_nanos(int64_t n) { Instant i; i.ns_ = n; return i; }
+  static constexpr Instant from_nanos(int64_t n) {
+    Instant i;
+    i.ns_ = n;
+    return i;
+  }
   static constexpr Instant far_future() { return from_nanos(std::numeric_limits<int64_t>::max()); }
   constexpr int64_t to_nanos() const { return ns_; }
 
@@ -49,7 +59,10 @@ class Instant {
   constexpr Instant operator+(Duration d) const { return from_nanos(ns_ + d.to_nanos()); }
   constexpr Instant operator-(Duration d) const { return from_nanos(ns_ - d.to_nanos()); }
   constexpr Duration operator-(Instant o) const { return Duration::nanos(ns_ - o.ns_); }
-  constexpr Instant& operator+=(Duration d) { ns_ += d.to_nanos(); return *this; }
+  constexpr Instant& operator+=(Duration d) {
+    ns_ += d.to_nanos();
+    return *this;
+  }
 
  private:
   int64_t ns_ = 0;

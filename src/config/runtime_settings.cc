@@ -64,8 +64,8 @@ Status set_audit_every(std::string_view value, RuntimeSettings& settings) {
   int64_t every = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), every);
   if (error != std::errc{} || end != value.data() + value.size() || every < 0 || every > kAuditEveryMax)
-    return fail(ErrorKind::kInput, fmt::format("audit.every: \"{}\" is not a number of epochs from 0 to {}", value,
-                                               kAuditEveryMax));
+    return fail(ErrorKind::kInput,
+                fmt::format("audit.every: \"{}\" is not a number of epochs from 0 to {}", value, kAuditEveryMax));
   settings.audit_every = static_cast<uint64_t>(every);
   return {};
 }
@@ -132,11 +132,13 @@ Status apply_setting(std::string_view assignment, RuntimeSettings& settings) {
   if (key == "epoch.length" || key == "epoch.latency_target" || key == "epoch.policy" || key == "epoch.pause_budget")
     return set_epoch(key, value, settings);
   if (key == "audit.every") return set_audit_every(value, settings);
-  return fail(ErrorKind::kInput,
-              fmt::format("\"{}\" cannot be changed while the VM runs; these can: epoch.length, epoch.policy, "
-                          "epoch.latency_target, epoch.pause_budget, audit.every, tcp.mode, tcp.relay, tcp.ack_guest, tcp.ack_peer, "
-                          "tcp.recovery, tcp.offload, tcp.cut_on_output",
-                          key));
+  return fail(
+      ErrorKind::kInput,
+      fmt::format(
+          "\"{}\" cannot be changed while the VM runs; these can: epoch.length, epoch.policy, "
+          "epoch.latency_target, epoch.pause_budget, audit.every, tcp.mode, tcp.relay, tcp.ack_guest, tcp.ack_peer, "
+          "tcp.recovery, tcp.offload, tcp.cut_on_output",
+          key));
 }
 
 }  // namespace us

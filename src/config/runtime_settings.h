@@ -1,4 +1,5 @@
-// RuntimeSettings: what of a VM can be changed while it runs, in the VM file ([epoch], [tcp], [audit]) or with `understudy set`.
+// RuntimeSettings: what of a VM can be changed while it runs, in the VM file ([epoch], [tcp], [audit]) or with
+// `understudy set`.
 //
 //   epoch.length          1ms..1s                 how long an epoch lasts at most (policy fixed)
 //   epoch.policy          fixed | adaptive        adaptive: from the pauses, the latency target and the pause budget
@@ -47,7 +48,7 @@ struct RuntimeSettings {
   Duration epoch_length = Duration::millis(25);
   Duration latency_target = Duration::millis(20);
   int pause_budget_percent = 50;
-  uint64_t audit_every = 0;  // epochs; 0: never by itself
+  uint64_t audit_every = 0;                             // epochs; 0: never by itself
   TcpSettings tcp{true, true, true, true, true, true};  // accelerated
   bool operator==(const RuntimeSettings&) const = default;
 };

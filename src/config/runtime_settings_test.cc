@@ -17,7 +17,8 @@ TEST(RuntimeSettings, EveryModeHasAName) {
 TEST(RuntimeSettings, BufferedSwitchesEverythingOffAndAcceleratedEverythingOn) {
   RuntimeSettings s;
   ASSERT_TRUE(apply_setting("tcp.mode=accelerated", s));
-  EXPECT_TRUE(s.tcp.relay && s.tcp.ack_guest && s.tcp.ack_peer && s.tcp.recovery && s.tcp.offload && s.tcp.cut_on_output);
+  EXPECT_TRUE(s.tcp.relay && s.tcp.ack_guest && s.tcp.ack_peer && s.tcp.recovery && s.tcp.offload &&
+              s.tcp.cut_on_output);
   ASSERT_TRUE(apply_setting("tcp.mode=buffered", s));
   EXPECT_EQ(s.tcp, TcpSettings{});
 }
@@ -51,7 +52,8 @@ TEST(RuntimeSettings, AuditsCanBeSwitchedOnAndOff) {
 TEST(RuntimeSettings, WhatCannotBeIsRefusedAndChangesNothing) {
   RuntimeSettings s;
   for (const char* bad : {"tcp.mode=fast", "tcp.ack_peer=maybe", "epoch.length=2s", "epoch.length=25", "epoch.policy=x",
-                          "epoch.pause_budget=0", "epoch.pause_budget=5x", "audit.every=-1", "audit.every=often", "memory=1G", "tcp.mode"}) {
+                          "epoch.pause_budget=0", "epoch.pause_budget=5x", "audit.every=-1", "audit.every=often",
+                          "memory=1G", "tcp.mode"}) {
     const Status status = apply_setting(bad, s);
     ASSERT_FALSE(status) << bad;
     EXPECT_EQ(status.error().kind, ErrorKind::kInput);

@@ -224,7 +224,8 @@ void Parser::read_epoch(FieldReader& top) {
   if (const auto policy = table.one_of("policy", kPolicies))
     out.epoch_kind = *policy == 0 ? EpochKind::kFixed : EpochKind::kAdaptive;
   out.latency_target = table.duration("latency_target", {kEpochMin, kEpochMax}).value_or(out.latency_target);
-  if (const auto percent = table.integer("pause_budget", {1, 90})) out.pause_budget_percent = static_cast<int>(*percent);
+  if (const auto percent = table.integer("pause_budget", {1, 90}))
+    out.pause_budget_percent = static_cast<int>(*percent);
   table.finish();
 }
 

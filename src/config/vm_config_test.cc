@@ -133,11 +133,13 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
        "4:11: machine: \"microvn\" is not known; expected one of \"q35\", \"pc\", \"microvm\" (did you mean "
        "\"microvm\"?)"},
       {"mashine = \"q35\"\n",
-       "4:1: mashine: unknown key; did you mean machine? Known here: accelerator, append, arbiter, audit, cpu, cpus, disk, "
+       "4:1: mashine: unknown key; did you mean machine? Known here: accelerator, append, arbiter, audit, cpu, cpus, "
+       "disk, "
        "epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, qemu_binary, replication, "
        "serial_log, tcp"},
       {"hosts = []\n",
-       "4:1: hosts: unknown key; hosts belongs in [replication]. Known here: accelerator, append, arbiter, audit, cpu, cpus, "
+       "4:1: hosts: unknown key; hosts belongs in [replication]. Known here: accelerator, append, arbiter, audit, cpu, "
+       "cpus, "
        "disk, epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, qemu_binary, "
        "replication, serial_log, tcp"},
       {"cpu = \"\"\n", "4:7: cpu: \"\" is empty or has control characters"},
@@ -154,7 +156,8 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
        "\"1s\""},
       {"[epoch]\nlength = \"2s\"\n",
        "5:10: epoch.length: \"2s\" is out of range; expected a time from \"1ms\" to \"1s\""},
-      {"[epoch]\nlenght = \"2s\"\n", "5:1: epoch.lenght: unknown key; did you mean length? Known here: latency_target, length, pause_budget, policy"},
+      {"[epoch]\nlenght = \"2s\"\n",
+       "5:1: epoch.lenght: unknown key; did you mean length? Known here: latency_target, length, pause_budget, policy"},
       {"[limits]\ngate = \"1K\"\n",
        "5:8: limits.gate: \"1K\" is not an accepted size; expected a size from \"1M\" to \"16G\""},
       {"disk = \"a.img\"\n", "4:8: disk: \"a.img\" is a string; expected a list of tables, each written as [[disk]]"},

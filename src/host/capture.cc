@@ -1,13 +1,12 @@
 #include "host/capture.h"
 
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include <spdlog/spdlog.h>
 
 #include "base/check.h"
 #include "host/audit_hash.h"

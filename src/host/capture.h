@@ -20,13 +20,13 @@
 namespace us {
 
 struct PauseParts {
-  Duration stop;   // until QEMU says that the guest stands
-  Duration scan;   // finding the dirty pages
-  Duration copy;   // copying them, and the replicated state of the data path
-  Duration save;   // what QEMU still needed for its devices when the copy was done, and reading them
-  Duration resume; // until QEMU says that the guest runs
-  Duration audit;  // hashing the RAM, in an audited epoch
-  Duration total;  // without the audit
+  Duration stop;    // until QEMU says that the guest stands
+  Duration scan;    // finding the dirty pages
+  Duration copy;    // copying them, and the replicated state of the data path
+  Duration save;    // what QEMU still needed for its devices when the copy was done, and reading them
+  Duration resume;  // until QEMU says that the guest runs
+  Duration audit;   // hashing the RAM, in an audited epoch
+  Duration total;   // without the audit
 };
 
 class Capture {
@@ -38,8 +38,9 @@ class Capture {
   Status begin_session(Epoch first);
   void inject(const DirtyPageFault& fault) { fault_ = fault; }
 
-  // Stops the guest and fills `out` for `epoch` with the pages written since the last scan and those of `owed`, which an
-  // earlier scan found and nobody has sent.  The guest stays stopped.  `hashes`, when given, gets those of the whole RAM.
+  // Stops the guest and fills `out` for `epoch` with the pages written since the last scan and those of `owed`, which
+  // an earlier scan found and nobody has sent.  The guest stays stopped.  `hashes`, when given, gets those of the whole
+  // RAM.
   Status stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, CapturedEpoch& out,
                        std::unique_ptr<RamHashes>* hashes = nullptr);
   // Lets it go on; frames that it sends from here belong to the epoch after.

@@ -39,7 +39,9 @@ TEST(MergeRuns, JoinsWhatTouchesOrOverlaps) {
   EXPECT_EQ(merged({{0, 3}, {10, 3}}, {{2, 9}}), (Runs{{0, 13}}));
 }
 
-TEST(MergeRuns, KeepsApartWhatIsApart) { EXPECT_EQ(merged({{0, 1}, {4, 1}}, {{2, 1}}), (Runs{{0, 1}, {2, 1}, {4, 1}})); }
+TEST(MergeRuns, KeepsApartWhatIsApart) {
+  EXPECT_EQ(merged({{0, 1}, {4, 1}}, {{2, 1}}), (Runs{{0, 1}, {2, 1}, {4, 1}}));
+}
 
 TEST(MergeRuns, IsTheUnionForAnyLists) {
   Rng rng(1);

@@ -67,7 +67,8 @@ Status write_line(int fd, const Json& message) {
   const Instant deadline = clock_now() + kClientTimeout;
   for (size_t sent = 0; sent < text.size();) {
     const ssize_t n = ::send(fd, text.data() + sent, text.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) sent += static_cast<size_t>(n);
+    if (n > 0)
+      sent += static_cast<size_t>(n);
     else if (errno == EAGAIN) {
       if (!wait_writable(fd, deadline)) return fail(ErrorKind::kTimeout, "the other side does not read");
     } else if (errno != EINTR) {
@@ -104,7 +105,10 @@ Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& p
 }
 
 ControlServer::ControlServer(std::string path, UniqueFd listener, EventFd stop, Handler handler)
-    : path_(std::move(path)), listener_(std::move(listener)), stop_(std::move(stop)), shared_(std::make_shared<Shared>()) {
+    : path_(std::move(path)),
+      listener_(std::move(listener)),
+      stop_(std::move(stop)),
+      shared_(std::make_shared<Shared>()) {
   shared_->handler = std::move(handler);
   thread_ = std::thread([this] { run(); });
 }
@@ -140,8 +144,8 @@ void ControlServer::serve(const std::shared_ptr<Shared>& shared, UniqueFd client
   if (!line) return;
   const Json request = Json::parse(*line, nullptr, false);
   const Result<Json> result = answer_to(shared->handler, request);
-  const Json answer = result ? Json{{"ok", true}, {"result", *result}}
-                             : Json{{"ok", false}, {"error", result.error().message}};
+  const Json answer =
+      result ? Json{{"ok", true}, {"result", *result}} : Json{{"ok", false}, {"error", result.error().message}};
   // A client that went away has no use for the answer.
   static_cast<void>(write_line(client.get(), answer));
 }
@@ -152,8 +156,7 @@ std::string control_path(const std::string& runtime_directory, const std::string
 
 Result<Json> control_request(const std::string& path, const Json& request, Duration timeout) {
   Result<UniqueFd> socket = connect_to(path);
-  if (!socket)
-    return fail(ErrorKind::kInput, "no understudy answers at " + path + "; is the VM running on this host?");
+  if (!socket) return fail(ErrorKind::kInput, "no understudy answers at " + path + "; is the VM running on this host?");
   US_TRY(write_line(socket->get(), request));
   US_ASSIGN(const std::string line, read_line(socket->get(), kAnswerBytesMax, timeout));
   const Json answer = Json::parse(line, nullptr, false);

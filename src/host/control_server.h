@@ -2,8 +2,8 @@
 // `switchover` and `stop` reach a running node.  One JSON object a line each way: {"command": "status"} is answered by
 // {"ok": true, "result": …} or {"ok": false, "error": "…"}.
 //
-// A thread of its own; a request that waits (switchover) does not hold up others.  Requests over 4 KiB, slow clients and
-// more than 16 at a time are dropped.  Access: the socket's mode is 0600.
+// A thread of its own; a request that waits (switchover) does not hold up others.  Requests over 4 KiB, slow clients
+// and more than 16 at a time are dropped.  Access: the socket's mode is 0600.
 #pragma once
 
 #include <atomic>

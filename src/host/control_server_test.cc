@@ -73,7 +73,8 @@ TEST_F(Control, AnswersARequest) {
 }
 
 TEST_F(Control, ARefusalKeepsItsWords) {
-  serve([](const Json&) -> Result<Json> { return fail(ErrorKind::kRefused, "only a protected VM can be handed over"); });
+  serve(
+      [](const Json&) -> Result<Json> { return fail(ErrorKind::kRefused, "only a protected VM can be handed over"); });
   const Result<Json> answer = control_request(path_, {{"command", "switchover"}});
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().message, "only a protected VM can be handed over");

@@ -23,7 +23,8 @@ Result<SessionId> random_session() {
 Status send_all(int fd, ByteSpan bytes, Instant deadline) {
   while (!bytes.empty()) {
     const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) bytes = bytes.subspan(static_cast<size_t>(n));
+    if (n > 0)
+      bytes = bytes.subspan(static_cast<size_t>(n));
     else if (errno == EAGAIN) {
       if (!wait_writable(fd, deadline)) return fail(ErrorKind::kTimeout, "the standby takes no data");
     } else if (errno != EINTR) {

@@ -104,8 +104,8 @@ TEST_F(DirectoryArbiterTest, AnUnwritableDirectoryIsNoAnswerAndSurelyNoClaim) {
 }
 
 TEST_F(DirectoryArbiterTest, ForeignFilesAreNoGenerations) {
-  for (const char* name : {"db.generation-", "db.generation-7x", "db.generation--3", "db.generation-99999999999999999999",
-                           "other", ".db.abcdef"})
+  for (const char* name : {"db.generation-", "db.generation-7x", "db.generation--3",
+                           "db.generation-99999999999999999999", "other", ".db.abcdef"})
     std::ofstream(directory_ + "/" + name) << "x";
   EXPECT_EQ(as("a").standing()->generation, Generation{});
   EXPECT_EQ(as("a").claim(Generation{1}).result, ClaimResult::kGranted);

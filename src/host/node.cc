@@ -1,13 +1,12 @@
 #include "host/node.h"
 
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <csignal>
 #include <thread>
-
-#include <spdlog/spdlog.h>
 
 #include "config/host_files.h"
 #include "os/clock.h"
@@ -139,7 +138,8 @@ Result<Generation> Node::claim_fresh_start() {
   US_ASSIGN(DirectoryArbiter::Standing standing, arbiter.standing());
   const bool running = standing.generation != Generation{} && !standing.ended;
   if (running && standing.holder == context_.node && !options_.fresh_start) {
-    // This host had it last and did not end it: it crashed.  A standby that holds the guest claims it within these times.
+    // This host had it last and did not end it: it crashed.  A standby that holds the guest claims it within these
+    // times.
     const FailoverConfig times = context_.failover();
     spdlog::warn("this host lost the VM without ending it; leaving a standby the time to take it over");
     std::this_thread::sleep_for(std::chrono::nanoseconds((times.detection + times.primary_delay).to_nanos() * 2));

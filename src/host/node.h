@@ -1,7 +1,7 @@
 // Node: one host's part in one VM, through all its roles: primary, standby, fenced, and back.
 //
-// run() stays until the VM has ended or this process is asked to leave.  It owns the main thread; QEMU is started on it,
-// because a child process dies with the thread that started it.
+// run() stays until the VM has ended or this process is asked to leave.  It owns the main thread; QEMU is started on
+// it, because a child process dies with the thread that started it.
 #pragma once
 
 #include <atomic>
@@ -22,10 +22,10 @@ namespace us {
 
 struct NodeOptions {
   std::string vm_file;
-  std::string listen;             // empty: the entry of replication.hosts that is an address of this host
+  std::string listen;  // empty: the entry of replication.hosts that is an address of this host
   std::string runtime_directory;
-  std::string inject;             // a fault to make (dirty_page_fault.h); empty: none
-  bool fresh_start = false;       // start although the arbiter says that another host had the VM last
+  std::string inject;        // a fault to make (dirty_page_fault.h); empty: none
+  bool fresh_start = false;  // start although the arbiter says that another host had the VM last
 };
 
 class Node {

@@ -18,16 +18,16 @@ namespace us {
 struct NodeContext {
   VmConfig config;
   Accelerator accelerator = Accelerator::kTcg;
-  std::string accelerator_reason;        // why this one
-  std::string node;                      // our entry of replication.hosts, as text
+  std::string accelerator_reason;  // why this one
+  std::string node;                // our entry of replication.hosts, as text
   SocketAddress self;
-  std::vector<SocketAddress> others;     // where a primary looks for a standby
+  std::vector<SocketAddress> others;  // where a primary looks for a standby
   std::string runtime_directory;
   int qemu_log = -1;
   std::shared_ptr<DirectoryArbiter> arbiter;
-  DirtyPageFault dirty_page_fault;       // for the first role as primary
-  UniqueFd listener;                     // TCP, on `self`
-  UniqueFd heartbeats;                   // UDP, on `self`
+  DirtyPageFault dirty_page_fault;  // for the first role as primary
+  UniqueFd listener;                // TCP, on `self`
+  UniqueFd heartbeats;              // UDP, on `self`
 
   FailoverConfig failover() const {
     FailoverConfig times;

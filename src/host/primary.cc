@@ -1,10 +1,9 @@
 #include "host/primary.h"
 
 #include <poll.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
-
-#include <spdlog/spdlog.h>
 
 #include "os/clock.h"
 
@@ -31,9 +30,12 @@ uint64_t count_pages(const std::vector<DirtyRun>& runs) {
 
 PageMode page_mode(Compression compression) {
   switch (compression) {
-    case Compression::kAuto: return PageMode::kAuto;
-    case Compression::kLz4: return PageMode::kLz4;
-    case Compression::kNone: return PageMode::kNone;
+    case Compression::kAuto:
+      return PageMode::kAuto;
+    case Compression::kLz4:
+      return PageMode::kLz4;
+    case Compression::kNone:
+      return PageMode::kNone;
   }
   return PageMode::kAuto;
 }
@@ -44,11 +46,10 @@ Result<std::unique_ptr<Primary>> Primary::create(NodeContext& context, std::uniq
                                                  std::vector<TakeoverRecord>& takeovers, CommandQueue& commands) {
   US_ASSIGN(EventFd wake, EventFd::create());
   US_ASSIGN(EventFd coordinator_wake, EventFd::create());
-  std::unique_ptr<Primary> primary(
-      new Primary(context, std::move(vm), takeovers, commands, std::move(wake)));
-  primary->coordinator_ = std::make_unique<PrimaryCoordinator>(context.failover(), generation, primary->vm_->net(),
-                                                               context.arbiter, context.heartbeats.get(),
-                                                               std::move(coordinator_wake), primary->wake_);
+  std::unique_ptr<Primary> primary(new Primary(context, std::move(vm), takeovers, commands, std::move(wake)));
+  primary->coordinator_ =
+      std::make_unique<PrimaryCoordinator>(context.failover(), generation, primary->vm_->net(), context.arbiter,
+                                           context.heartbeats.get(), std::move(coordinator_wake), primary->wake_);
   return primary;
 }
 
@@ -208,7 +209,8 @@ void Primary::close_link() {
 std::optional<RoleOutcome> Primary::sync_step() {
   if (round_on_wire_) return std::nullopt;
   if (round_ != SyncRound{}) {
-    if (const Status scanned = capture_.scan_live(next_epoch_, dirty_); !scanned) return on_qemu_failure(scanned.error());
+    if (const Status scanned = capture_.scan_live(next_epoch_, dirty_); !scanned)
+      return on_qemu_failure(scanned.error());
     // The pages found here are in no later scan: they go into a round, or into the first cut.
     if (count_pages(dirty_) <= kSyncPagesLeft || round_.value() >= kSyncRoundsMax) return cut(false);
   } else {
@@ -241,8 +243,10 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
   const auto [still_linked, stay_stopped] = coordinator_->with_core([&](PrimaryCore& core) {
     const bool linked = core.takes_cut();
     const bool handing_over = final && core.state() == PrimaryState::kHandingOver;
-    if (linked) core.on_cut(number, clock_now());
-    else if (core.gate_mode() == GateMode::kSolo) vm_->net().relays().end_session();
+    if (linked)
+      core.on_cut(number, clock_now());
+    else if (core.gate_mode() == GateMode::kSolo)
+      vm_->net().relays().end_session();
     return std::pair(linked, handing_over);
   });
   guest_stopped_ = true;
@@ -276,8 +280,8 @@ Instant Primary::next_cut() const { return policy_.next_cut(vm_->net().relays().
 void Primary::apply_settings() {
   const RuntimeSettings& settings = context_.config.runtime;
   EpochPolicyConfig epochs;
-  epochs.kind = settings.epoch_kind == EpochKind::kFixed ? EpochPolicyConfig::Kind::kFixed
-                                                         : EpochPolicyConfig::Kind::kAdaptive;
+  epochs.kind =
+      settings.epoch_kind == EpochKind::kFixed ? EpochPolicyConfig::Kind::kFixed : EpochPolicyConfig::Kind::kAdaptive;
   epochs.length = settings.epoch_length;
   epochs.latency_target = settings.latency_target;
   epochs.pause_budget = settings.pause_budget_percent / 100.0;
@@ -325,8 +329,7 @@ std::optional<RoleOutcome> Primary::hand_over_step() {
     coordinator_->with_core([&](PrimaryCore& core) {
       if (core.handover_ready()) core.on_handover_go_sent(clock_now());
     });
-    if (coordinator_->state() == PrimaryState::kResigned)
-      sender_->send_message(HandoverGo{epoch, generation.next()});
+    if (coordinator_->state() == PrimaryState::kResigned) sender_->send_message(HandoverGo{epoch, generation.next()});
   }
   return std::nullopt;
 }
@@ -383,8 +386,8 @@ std::optional<RoleOutcome> Primary::handle_commands() {
       command.answer->set_value("the VM is ended");
       return end_guest(GuestEnd::kQuit, "ended by its operator");
     }
-    const bool accepted = coordinator_->with_core(
-        [](PrimaryCore& core) { return core.on_switchover_requested(clock_now()); });
+    const bool accepted =
+        coordinator_->with_core([](PrimaryCore& core) { return core.on_switchover_requested(clock_now()); });
     if (accepted) {
       spdlog::info("handing over to {}", peer_node_);
       switchover_ = std::move(command);
@@ -393,8 +396,8 @@ std::optional<RoleOutcome> Primary::handle_commands() {
       return end_guest(GuestEnd::kQuit, "this host was asked to leave, and no standby could take the VM");
     } else {
       command.answer->set_value(
-          fail(ErrorKind::kRefused, std::string("only a protected VM can be handed over; this one is ") +
-                                        to_string(coordinator_->state())));
+          fail(ErrorKind::kRefused,
+               std::string("only a protected VM can be handed over; this one is ") + to_string(coordinator_->state())));
     }
   }
   return std::nullopt;
@@ -427,15 +430,15 @@ void Primary::note_guest_event(const Json& event) {
     if (guest_end_) return;  // a panic, which is the better reason
     guest_end_ = reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
     guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
-                                                        : "the guest powered itself off";
+                                                      : "the guest powered itself off";
   }
 }
 
 std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string& text) {
   spdlog::info("the VM has ended: {}", text);
   const PrimaryState state = coordinator_->state();
-  const bool linked = state == PrimaryState::kProtected || state == PrimaryState::kSyncing ||
-                      state == PrimaryState::kHandingOver;
+  const bool linked =
+      state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
   if (linked && sender_) sender_->send_message(GuestEnded{reason, text});
   // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
   if (const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text); !marked)

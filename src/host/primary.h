@@ -113,7 +113,7 @@ class Primary {
   std::atomic<uint64_t> guest_resets_{0};
   std::optional<Command> switchover_;
   mutable std::mutex settings_mutex_;  // for status(): context_.config.runtime and policy_
-  mutable std::mutex peer_mutex_;  // for status(): peer_node_ and sender_
+  mutable std::mutex peer_mutex_;      // for status(): peer_node_ and sender_
   std::string peer_node_;
 };
 

@@ -210,7 +210,8 @@ void PrimaryCoordinator::on_audit_message(const Message& message, Instant now) {
   } else {
     return lose_link("it sent a message that only a primary sends", now);
   }
-  if (audit_answers_.size() > kAuditRegionsNamedMax + 1) return lose_link("it answers audits that nobody asked for", now);
+  if (audit_answers_.size() > kAuditRegionsNamedMax + 1)
+    return lose_link("it answers audits that nobody asked for", now);
   engine_wake_.signal();
 }
 

@@ -37,8 +37,8 @@ struct StandbyPeer {
 
 class PrimaryCoordinator {
  public:
-  PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net, std::shared_ptr<Arbiter> arbiter,
-                     int heartbeat_socket, EventFd own_wake, EventFd& engine_wake);
+  PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net,
+                     std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake, EventFd& engine_wake);
   ~PrimaryCoordinator();
 
   // Takes over the peer's answers and heartbeats; its stream stays open until detach() has returned.

@@ -1,13 +1,12 @@
 #include "host/standby.h"
 
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-
-#include <spdlog/spdlog.h>
 
 #include "core/replica/frame_epoch.h"
 #include "host/dial.h"
@@ -22,8 +21,8 @@ constexpr Duration kIdleWait = Duration::seconds(1);
 constexpr Duration kHelloTimeout = Duration::seconds(2);
 constexpr Duration kAnswerTimeout = Duration::millis(500);
 constexpr size_t kCallersMax = 8;
-// Epochs are staged whole, so a huge one must fit; a quarter of the guest's memory is the intention, and the floor keeps
-// small guests from being refused a burst.
+// Epochs are staged whole, so a huge one must fit; a quarter of the guest's memory is the intention, and the floor
+// keeps small guests from being refused a burst.
 constexpr uint64_t kStagingBytesFloor = 256u << 20;
 // Frames handled before the loop looks at anything else.
 constexpr size_t kReadBytesPerTurn = 8u << 20;
@@ -99,8 +98,7 @@ std::optional<RoleOutcome> Standby::step() {
     }
     command.answer->set_value(fail(ErrorKind::kRefused, "this is the standby; ask the primary"));
   }
-  if (const auto exit = vm_->process().poll_exit())
-    return RoleOutcome{RoleEnd::kFailed, "the waiting QEMU " + *exit};
+  if (const auto exit = vm_->process().poll_exit()) return RoleOutcome{RoleEnd::kFailed, "the waiting QEMU " + *exit};
   const StandbyState state = coordinator_->view().state;
   log_state(state);
   switch (state) {
@@ -122,9 +120,8 @@ std::optional<RoleOutcome> Standby::step() {
 
 void Standby::wait_for_something() {
   const StandbyState state = coordinator_->view().state;
-  std::vector<pollfd> waiting = {{wake_.fd(), POLLIN, 0},
-                                 {commands_.fd(), POLLIN, 0},
-                                 {vm_->process().exit_fd(), POLLIN, 0}};
+  std::vector<pollfd> waiting = {
+      {wake_.fd(), POLLIN, 0}, {commands_.fd(), POLLIN, 0}, {vm_->process().exit_fd(), POLLIN, 0}};
   if (state != StandbyState::kClaiming) {
     waiting.push_back({context_.listener.get(), POLLIN, 0});
     if (stream_) waiting.push_back({stream_.get(), POLLIN, 0});
@@ -174,11 +171,14 @@ bool Standby::serve_caller(Caller& caller, Instant now) {
     }
     const std::span<uint8_t> room = caller.parser.room();
     const ssize_t n = ::recv(caller.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
-    if (n > 0) caller.parser.filled(static_cast<size_t>(n));
-    else if (n == 0) return drop("it closed before its Hello was complete");
+    if (n > 0)
+      caller.parser.filled(static_cast<size_t>(n));
+    else if (n == 0)
+      return drop("it closed before its Hello was complete");
     else if (errno == EAGAIN || errno == EWOULDBLOCK)
       return now < caller.deadline || drop("no Hello in time");
-    else if (errno != EINTR) return drop(std::strerror(errno));
+    else if (errno != EINTR)
+      return drop(std::strerror(errno));
   }
 }
 
@@ -312,8 +312,8 @@ Status Standby::handle_epoch(const Message& message, uint64_t checksum) {
 Status Standby::commit_staged() {
   const Epoch epoch = staged_.epoch();
   US_TRY(relays_.stage_cut(staged_.side_state(SideKind::kRelay)));
-  const bool committed = coordinator_->with_settled_core(
-      [&](StandbyCore& core) { return core.on_epoch_whole(epoch, clock_now()); });
+  const bool committed =
+      coordinator_->with_settled_core([&](StandbyCore& core) { return core.on_epoch_whole(epoch, clock_now()); });
   if (!committed) {
     staged_.clear();
     // Not an error if the claim was granted meanwhile: then nobody waits for this epoch any more.
@@ -343,8 +343,7 @@ Status Standby::handle_audit(const Message& message) {
   }
   const auto& wrong = std::get<CopyWrong>(message);
   spdlog::error("the primary found this copy wrong: {}", wrong.reason);
-  const bool dropped =
-      coordinator_->with_core([&](StandbyCore& core) { return core.on_copy_wrong(wrong.reason); });
+  const bool dropped = coordinator_->with_core([&](StandbyCore& core) { return core.on_copy_wrong(wrong.reason); });
   if (dropped) send_to_primary(CopyDropped{});
   return {};
 }
@@ -368,7 +367,8 @@ void Standby::send_to_primary(const Message& message) {
   const Instant deadline = clock_now() + kAnswerTimeout;
   for (size_t sent = 0; sent < bytes.size();) {
     const ssize_t n = ::send(stream_.get(), bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) sent += static_cast<size_t>(n);
+    if (n > 0)
+      sent += static_cast<size_t>(n);
     else if (errno == EAGAIN) {
       if (!wait_writable(stream_.get(), deadline)) return;
     } else if (errno != EINTR) {

@@ -37,8 +37,8 @@ StandbyCoordinator::~StandbyCoordinator() {
   thread_.join();
 }
 
-bool StandbyCoordinator::attach(Generation generation, const FailoverConfig& config, SessionId session, uint16_t version,
-                                const SocketAddress& heartbeat_to) {
+bool StandbyCoordinator::attach(Generation generation, const FailoverConfig& config, SessionId session,
+                                uint16_t version, const SocketAddress& heartbeat_to) {
   const bool accepted = with_core([&](StandbyCore& core) {
     const Instant now = clock_now();
     if (!core.on_hello(generation, config, now)) return false;

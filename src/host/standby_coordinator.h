@@ -1,6 +1,6 @@
-// StandbyCoordinator: the watchful half of a standby.  A small, urgent thread that exchanges heartbeats with the primary,
-// keeps StandbyCore's deadlines and asks the arbiter; the receiver (host/standby.h) reads the stream.  The two share the
-// core under one lock.
+// StandbyCoordinator: the watchful half of a standby.  A small, urgent thread that exchanges heartbeats with the
+// primary, keeps StandbyCore's deadlines and asks the arbiter; the receiver (host/standby.h) reads the stream.  The two
+// share the core under one lock.
 #pragma once
 
 #include <atomic>

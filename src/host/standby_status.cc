@@ -24,9 +24,10 @@ nlohmann::json Standby::status() const {
   out["audits"] = audits_;
   out["callers_refused"] = callers_refused_;
   if (view.state == StandbyState::kSyncing)
-    out["sync_progress"] = sync_pages_expected_ == 0 ? 0.0
-                                                     : std::min(1.0, static_cast<double>(sync_pages_) /
-                                                                         static_cast<double>(sync_pages_expected_));
+    out["sync_progress"] =
+        sync_pages_expected_ == 0
+            ? 0.0
+            : std::min(1.0, static_cast<double>(sync_pages_) / static_cast<double>(sync_pages_expected_));
   return out;
 }
 

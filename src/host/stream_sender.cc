@@ -162,8 +162,8 @@ Status StreamSender::send_bytes(ByteSpan bytes) {
     if (errno == EINTR) continue;
     if (errno != EAGAIN && errno != EWOULDBLOCK) return fail_errno("send to the standby", errno);
     if (clock_now() - progress > stall_timeout_)
-      return fail(ErrorKind::kTimeout, "the standby has taken no data for " +
-                                           std::to_string(stall_timeout_.to_millis()) + " ms");
+      return fail(ErrorKind::kTimeout,
+                  "the standby has taken no data for " + std::to_string(stall_timeout_.to_millis()) + " ms");
     wait_writable(socket_, clock_now() + kSendSlice);
   }
   return {};

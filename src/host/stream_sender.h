@@ -28,7 +28,7 @@ namespace us {
 class StreamSender {
  public:
   struct Hooks {
-    std::function<void(std::unique_ptr<CapturedEpoch>)> epoch_sent;   // its memory may be used again
+    std::function<void(std::unique_ptr<CapturedEpoch>)> epoch_sent;  // its memory may be used again
     std::function<void()> round_sent;
     std::function<void(std::string reason)> failed;
     // Complete frames of the relay log.  They go out before anything else does, between two chunks of pages.

@@ -100,8 +100,7 @@ Status Vm::learn_identity() {
   const auto& number = version.at("qemu");
   identity_.qemu_version = std::to_string(number.value("major", 0)) + "." + std::to_string(number.value("minor", 0)) +
                            "." + std::to_string(number.value("micro", 0)) + version.value("package", std::string());
-  US_ASSIGN(const auto type,
-            qmp_->execute("qom-get", {{"path", "/machine"}, {"property", "type"}}, kCommandTimeout));
+  US_ASSIGN(const auto type, qmp_->execute("qom-get", {{"path", "/machine"}, {"property", "type"}}, kCommandTimeout));
   identity_.machine = (type.is_string() ? type.get<std::string>() : "?") + " " + std::string(to_text(accelerator_));
   return {};
 }
@@ -136,7 +135,8 @@ Status Vm::feed_incoming(ByteSpan device_state) {
   for (size_t sent = 0; sent < device_state.size();) {
     const ssize_t n =
         ::send(incoming_.get(), device_state.data() + sent, device_state.size() - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n > 0) sent += static_cast<size_t>(n);
+    if (n > 0)
+      sent += static_cast<size_t>(n);
     else if (errno == EAGAIN) {
       if (!wait_writable(incoming_.get(), deadline)) return fail(ErrorKind::kTimeout, "QEMU does not read its state");
     } else if (errno != EINTR) {

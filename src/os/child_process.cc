@@ -1,12 +1,11 @@
 #include "os/child_process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <linux/close_range.h>
 
 #include <cerrno>
 #include <csignal>
@@ -86,8 +85,10 @@ std::optional<std::string> ChildProcess::poll_exit() {
   if (exit_ || pid_ == 0) return exit_;
   int status = 0;
   if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
-  if (WIFEXITED(status)) exit_ = "exited with status " + std::to_string(WEXITSTATUS(status));
-  else exit_ = "was killed by signal " + std::to_string(WTERMSIG(status)) + " (" + ::strsignal(WTERMSIG(status)) + ")";
+  if (WIFEXITED(status))
+    exit_ = "exited with status " + std::to_string(WEXITSTATUS(status));
+  else
+    exit_ = "was killed by signal " + std::to_string(WTERMSIG(status)) + " (" + ::strsignal(WTERMSIG(status)) + ")";
   return exit_;
 }
 

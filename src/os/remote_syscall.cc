@@ -21,7 +21,7 @@
 namespace us {
 namespace {
 
-constexpr uint64_t kRedZoneBytes = 128;   // System V ABI, x86-64: below rsp, owned by the running function
+constexpr uint64_t kRedZoneBytes = 128;  // System V ABI, x86-64: below rsp, owned by the running function
 constexpr uint64_t kScratchBytes = 1024;
 
 // Waits until the target stands, and gives the signal it stands for.
@@ -32,7 +32,8 @@ Result<int> wait_for_stop(pid_t pid) {
       if (errno == EINTR) continue;
       return fail_errno("waitpid for the traced QEMU", errno);
     }
-    if (WIFEXITED(status) || WIFSIGNALED(status)) return fail(ErrorKind::kSystem, "QEMU ended while it was being traced");
+    if (WIFEXITED(status) || WIFSIGNALED(status))
+      return fail(ErrorKind::kSystem, "QEMU ended while it was being traced");
     if (WIFSTOPPED(status)) return WSTOPSIG(status);
   }
 }

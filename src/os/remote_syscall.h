@@ -44,7 +44,7 @@ class RemoteSyscalls {
   bool stopped_ = false;
   user_regs_struct saved_{};
   std::vector<int> deferred_;  // signals that came meanwhile; the target gets them when it goes on
-  uint64_t instruction_ = 0;  // address of a `syscall` instruction in the target
+  uint64_t instruction_ = 0;   // address of a `syscall` instruction in the target
 };
 
 }  // namespace us

@@ -63,8 +63,10 @@ SocketAddress SocketAddress::from_kernel(const sockaddr_storage& storage, sockle
 
 SocketAddress SocketAddress::with_port(uint16_t port) const {
   SocketAddress changed = *this;
-  if (family() == AF_INET) reinterpret_cast<sockaddr_in*>(&changed.storage_)->sin_port = htons(port);
-  else reinterpret_cast<sockaddr_in6*>(&changed.storage_)->sin6_port = htons(port);
+  if (family() == AF_INET)
+    reinterpret_cast<sockaddr_in*>(&changed.storage_)->sin_port = htons(port);
+  else
+    reinterpret_cast<sockaddr_in6*>(&changed.storage_)->sin6_port = htons(port);
   return changed;
 }
 

@@ -12,10 +12,10 @@
 namespace us {
 namespace {
 
-// PAGEMAP_SCAN collects 512 runs at a time inside the kernel.  If it needed more than one such turn, walk_end says where
-// the last but one ended, although all of the range has been walked (do_pagemap_scan() in fs/proc/task_mmu.c, Linux 6.7
-// to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece again, and
-// finds what was written meanwhile: those runs come behind higher ones.
+// PAGEMAP_SCAN collects 512 runs at a time inside the kernel.  If it needed more than one such turn, walk_end says
+// where the last but one ended, although all of the range has been walked (do_pagemap_scan() in fs/proc/task_mmu.c,
+// Linux 6.7 to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece
+// again, and finds what was written meanwhile: those runs come behind higher ones.
 void sort_runs(std::vector<DirtyRun>& runs) {
   const auto before = [](const DirtyRun& a, const DirtyRun& b) { return a.first < b.first; };
   if (std::is_sorted(runs.begin(), runs.end(), before)) return;
@@ -24,8 +24,10 @@ void sort_runs(std::vector<DirtyRun>& runs) {
   for (size_t i = 1; i < runs.size(); ++i) {
     const uint64_t last_end = runs[last].first.value() + runs[last].count;
     const uint64_t end = runs[i].first.value() + runs[i].count;
-    if (runs[i].first.value() > last_end) runs[++last] = runs[i];
-    else runs[last].count = std::max(last_end, end) - runs[last].first.value();
+    if (runs[i].first.value() > last_end)
+      runs[++last] = runs[i];
+    else
+      runs[last].count = std::max(last_end, end) - runs[last].first.value();
   }
   runs.resize(last + 1);
 }

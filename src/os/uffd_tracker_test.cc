@@ -60,8 +60,10 @@ class Uffd : public testing::Test {
       low_ = map(0, kFirst);
       return 0;
     }
-    if (page < kFirst) ++low_[page * kPageSize];
-    else ++high_[(page - kFirst) * kPageSize];
+    if (page < kFirst)
+      ++low_[page * kPageSize];
+    else
+      ++high_[(page - kFirst) * kPageSize];
     return 0;
   }
   uint8_t* low_ = nullptr;

@@ -75,9 +75,9 @@ void add_run_control(ArgumentList& out, const VmConfig& config, const LaunchInfo
   if (launch.incoming) out.add("-incoming", "defer");
   out.add("-chardev", socket_chardev("qmp", launch.qmp));
   out.add("-mon", "chardev=qmp,mode=control");
-  // Power-off and panic end the VM, and QEMU says which of them it was, then waits to be killed: one that ended by itself
-  // could take its last words with it.  A reboot is the guest's own affair.  A microvm
-  // cannot reboot after a takeover, for want of firmware (firmware.h), so it never does.
+  // Power-off and panic end the VM, and QEMU says which of them it was, then waits to be killed: one that ended by
+  // itself could take its last words with it.  A reboot is the guest's own affair.  A microvm cannot reboot after a
+  // takeover, for want of firmware (firmware.h), so it never does.
   const std::string_view reboot = config.machine == Machine::kMicrovm ? "shutdown" : "reset";
   out.add("-action", fmt::format("reboot={},shutdown=pause,panic=shutdown,watchdog=reset", reboot));
   // clock=host: the emulated RTC shows the host's time even though the guest's own clock loses the pauses, so a guest

@@ -75,8 +75,10 @@ Result<std::vector<Json>> QmpClient::take_events() {
     if (!got || !*got) break;
     Json message = Json::parse(line, nullptr, false);
     if (!message.is_object()) return fail(ErrorKind::kProtocol, "QEMU sent something that is not a QMP message");
-    if (message.contains("event")) events_.push_back(std::move(message));
-    else answers_.push_back(std::move(message));
+    if (message.contains("event"))
+      events_.push_back(std::move(message));
+    else
+      answers_.push_back(std::move(message));
   }
   return std::exchange(events_, {});
 }
@@ -127,7 +129,8 @@ Result<bool> QmpClient::read_more(Instant deadline) {
     pollfd waiting{socket_.get(), POLLIN, 0};
     const int64_t left_ns = std::min<int64_t>(left.to_nanos(), int64_t{60} * 1'000'000'000);
     const timespec timeout{left_ns / 1'000'000'000, left_ns % 1'000'000'000};
-    if (::ppoll(&waiting, 1, &timeout, nullptr) < 0 && errno != EINTR) return fail_errno("poll of QEMU's socket", errno);
+    if (::ppoll(&waiting, 1, &timeout, nullptr) < 0 && errno != EINTR)
+      return fail_errno("poll of QEMU's socket", errno);
   }
 }
 

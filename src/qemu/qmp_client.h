@@ -1,8 +1,8 @@
 // QmpClient: QEMU's machine protocol over a socket (docs/interop/qmp-spec in QEMU).
 //
-// Commands may be pipelined: send() several, then receive() each answer in order.  Events that arrive meanwhile are kept
-// for take_events().  One thread at a time.  Every wait has a deadline: a QEMU that does not answer is an Error, as is
-// one that closed the socket.  An "error" answer becomes ErrorKind::kRefused with QEMU's own description.
+// Commands may be pipelined: send() several, then receive() each answer in order.  Events that arrive meanwhile are
+// kept for take_events().  One thread at a time.  Every wait has a deadline: a QEMU that does not answer is an Error,
+// as is one that closed the socket.  An "error" answer becomes ErrorKind::kRefused with QEMU's own description.
 #pragma once
 
 #include <deque>

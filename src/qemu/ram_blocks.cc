@@ -68,7 +68,8 @@ Status check_main_block(const std::vector<RamBlock>& blocks, const VmConfig& con
   if (count != 1)
     return fail(ErrorKind::kRefused,
                 fmt::format("QEMU has {} RAM blocks named \"{}\"; protection needs exactly one", count, kMainRamBlock));
-  const auto main = std::find_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainRamBlock; });
+  const auto main =
+      std::find_if(blocks.begin(), blocks.end(), [](const RamBlock& b) { return b.name == kMainRamBlock; });
   if (main->total_bytes == config.memory_bytes) return {};
   return fail(ErrorKind::kRefused,
               fmt::format("QEMU's RAM block \"{}\" has {}, but the VM file says memory = {}", kMainRamBlock,

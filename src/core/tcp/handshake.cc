@@ -132,7 +132,8 @@ FlowState HandshakeTracker::state_of(const Entry& entry, const FrameView& last, 
   };
   const uint32_t guest_window = window_of(guest, entry.guest_opened, guest_shift);
   const uint32_t peer_window = window_of(peer, !entry.guest_opened, peer_shift);
-  // The last ACK is taken by the relay: the other side knows what the SYN or SYN-ACK has offered, which is not taken back.
+  // The last ACK is taken by the relay: the other side knows what the SYN or SYN-ACK has offered, which is not taken
+  // back.
   const uint32_t guest_offered = std::max<uint32_t>(guest_window, guest.window);
   const uint32_t peer_offered = std::max<uint32_t>(peer_window, peer.window);
   const SeqNum guest_first = guest.isn + 1, peer_first = peer.isn + 1;

@@ -36,8 +36,8 @@ class ReceiveWindow {
   // `step` at least, and creep up to `hard_edge`, which is not before it.
   uint16_t offer(SeqNum ack, SeqNum capacity_edge, SeqNum hard_edge, uint32_t step);
   // The other side should hear of a larger window without having sent anything: it is at least doubled, and by a
-  // step.  `next` is RCV.NXT, `ack` what an ACK would name now: the header counts from there, and may not be able to say
-  // more than it did.
+  // step.  `next` is RCV.NXT, `ack` what an ACK would name now: the header counts from there, and may not be able to
+  // say more than it did.
   bool update_due(SeqNum ack, SeqNum next, SeqNum capacity_edge, uint32_t step) const;
   // Accepts what lies beyond the edge: a FIN, which needs no room; what an earlier primary may have offered.
   void raise_to(SeqNum edge) { right_edge_ = later(right_edge_, edge); }
