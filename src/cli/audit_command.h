@@ -15,7 +15,7 @@ inline constexpr const char* kAuditHelp =
     "\n"
     "Example:\n"
     "  $ understudy audit db\n"
-    "  db: 131072 pages are equal on both hosts (epoch 1234; the guest paused 61 ms for it)\n";
+    "  db: 131072 pages are equal on both hosts (epoch 1234; the guest paused 94 ms for it)\n";
 
 struct AuditOptions {
   std::string runtime_directory;

@@ -15,11 +15,11 @@ namespace {
 // PAGEMAP_SCAN collects 512 runs at a time inside the kernel.  If it needed more than one such turn, walk_end says
 // where the last but one ended, although all of the range has been walked (do_pagemap_scan() in fs/proc/task_mmu.c,
 // Linux 6.7 to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece
-// again, and finds what was written meanwhile: those runs come behind higher ones.
+// again, and finds what was written meanwhile: those runs come behind higher ones, or overlap the one before.
 void sort_runs(std::vector<DirtyRun>& runs) {
-  const auto before = [](const DirtyRun& a, const DirtyRun& b) { return a.first < b.first; };
-  if (std::is_sorted(runs.begin(), runs.end(), before)) return;
-  std::sort(runs.begin(), runs.end(), before);
+  const auto meet = [](const DirtyRun& a, const DirtyRun& b) { return b.first.value() < a.first.value() + a.count; };
+  if (std::adjacent_find(runs.begin(), runs.end(), meet) == runs.end()) return;
+  std::sort(runs.begin(), runs.end(), [](const DirtyRun& a, const DirtyRun& b) { return a.first < b.first; });
   size_t last = 0;
   for (size_t i = 1; i < runs.size(); ++i) {
     const uint64_t last_end = runs[last].first.value() + runs[last].count;
