@@ -3,34 +3,14 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <string>
 
+#include "os/dirty_runs.h"
 #include "os/remote_syscall.h"
 
 namespace us {
 namespace {
-
-// PAGEMAP_SCAN collects 512 runs at a time inside the kernel.  If it needed more than one such turn, walk_end says
-// where the last but one ended, although all of the range has been walked (do_pagemap_scan() in fs/proc/task_mmu.c,
-// Linux 6.7 to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece
-// again, and finds what was written meanwhile: those runs come behind higher ones, or overlap the one before.
-void sort_runs(std::vector<DirtyRun>& runs) {
-  const auto meet = [](const DirtyRun& a, const DirtyRun& b) { return b.first.value() < a.first.value() + a.count; };
-  if (std::adjacent_find(runs.begin(), runs.end(), meet) == runs.end()) return;
-  std::sort(runs.begin(), runs.end(), [](const DirtyRun& a, const DirtyRun& b) { return a.first < b.first; });
-  size_t last = 0;
-  for (size_t i = 1; i < runs.size(); ++i) {
-    const uint64_t last_end = runs[last].first.value() + runs[last].count;
-    const uint64_t end = runs[i].first.value() + runs[i].count;
-    if (runs[i].first.value() > last_end)
-      runs[++last] = runs[i];
-    else
-      runs[last].count = std::max(last_end, end) - runs[last].first.value();
-  }
-  runs.resize(last + 1);
-}
 
 constexpr size_t kRegionsPerCall = 8192;  // 192 KiB; a scan of more runs takes several calls
 
@@ -74,7 +54,11 @@ Status UffdTracker::register_in(pid_t qemu, const std::vector<RamMapping>& mappi
 Status UffdTracker::scan(std::vector<DirtyRun>& out) {
   found_.clear();
   for (const RamMapping& mapping : mappings_) US_TRY(scan_mapping(mapping, found_));
-  sort_runs(found_);
+  // PAGEMAP_SCAN collects 512 runs at a time inside the kernel.  If it needed more than one such turn, walk_end says
+  // where the last but one ended, although all of the range has been walked (do_pagemap_scan() in fs/proc/task_mmu.c,
+  // Linux 6.7 to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece
+  // again, and finds what was written meanwhile: those runs come behind higher ones, or overlap the one before.
+  put_in_order(found_);
   out.insert(out.end(), found_.begin(), found_.end());
   return {};
 }
