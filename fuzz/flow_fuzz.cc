@@ -163,7 +163,7 @@ class Machine {
       rig_.judge().peer_says(s, *s.seq, end, rig_.solo());
     Bytes frame = rig_.slow_frame(guest, s).bytes();
     frame[in.le<uint16_t>() % frame.size()] ^= static_cast<uint8_t>(1 + in.le<uint8_t>() % 255);
-    frame.resize(std::max<size_t>(frame.size() - in.le<uint8_t>() % 64, 14));
+    frame.resize(frame.size() - std::min<size_t>(in.le<uint8_t>() % 64, frame.size() - 14));
     rig_.put(guest, frame);
   }
 

@@ -294,10 +294,11 @@ class RelayRig {
     if (!status) violate("the log refuses an ACK: " + status.error().message);
     poll();
   }
-  // No standby any more; the arbiter has agreed.
+  // No standby any more; the arbiter has agreed, so the one of the session that ends will not take over.
   void go_solo() {
     pending_.clear();
     solo_ = true;
+    committed_ = false;
     if (judge_) judge_->on_solo();
     log_->end_session([this](const DurableRecord& r) { settle(r); });
     relay_->set_solo(true, now_);
