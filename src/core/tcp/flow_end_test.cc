@@ -9,12 +9,6 @@
 namespace us {
 namespace {
 
-RigSetup solo() {
-  RigSetup setup;
-  setup.solo = true;
-  return setup;
-}
-
 TEST(FlowRule5, AFinOfTheGuestIsAckedToItOnlyWhenThePeerHasAckedIt) {
   EXPECT_EQ(run_relay_script(R"(
     guest  F. 1:101(100)

@@ -6,12 +6,6 @@
 namespace us {
 namespace {
 
-RigSetup solo() {
-  RigSetup setup;
-  setup.solo = true;
-  return setup;
-}
-
 // Before, the relay began when the first segment came, in the middle of what guest and client had said without it.
 TEST(FlowFound, ASegmentThatHasOvertakenOthersCompletesTheHandshake) {
   RelayRig rig(solo());

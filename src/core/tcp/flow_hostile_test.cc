@@ -7,12 +7,6 @@
 namespace us {
 namespace {
 
-RigSetup solo() {
-  RigSetup setup;
-  setup.solo = true;
-  return setup;
-}
-
 // ---- rule 10 ----
 
 TEST(FlowRule10, ABlindResetIsChallengedAndHarmsNothing) {  // RFC 5961 section 3.2

@@ -7,12 +7,6 @@
 namespace us {
 namespace {
 
-RigSetup solo() {
-  RigSetup setup;
-  setup.solo = true;
-  return setup;
-}
-
 // ---- rule 8 ----
 
 struct Odd {

@@ -7,12 +7,6 @@
 namespace us {
 namespace {
 
-RigSetup solo() {
-  RigSetup setup;
-  setup.solo = true;
-  return setup;
-}
-
 // ---- rule 6: keep-alive probes are passed end to end ----
 
 TEST(FlowRule6, AKeepAliveOfTheGuestIsAnsweredByThePeerAlone) {

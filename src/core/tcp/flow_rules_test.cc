@@ -8,18 +8,6 @@
 namespace us {
 namespace {
 
-RigSetup guest_opens() {
-  RigSetup setup;
-  setup.guest_opens = true;
-  return setup;
-}
-
-RigSetup solo() {
-  RigSetup setup;
-  setup.solo = true;
-  return setup;
-}
-
 // ---- rule 1: never ACK what is not durable, never send what is not committed ----
 
 TEST(FlowRule1, AClientByteIsAckedOnlyWhenTheStandbyHasIt) {

@@ -150,4 +150,17 @@ inline std::string run_relay_script(const RigSetup& setup, const std::string& sc
 }
 inline std::string run_relay_script(const std::string& script) { return run_relay_script(RigSetup(), script); }
 
+// The set-ups that many scripts ask for.
+inline RigSetup solo() {
+  RigSetup setup;
+  setup.solo = true;
+  return setup;
+}
+
+inline RigSetup guest_opens() {
+  RigSetup setup;
+  setup.guest_opens = true;
+  return setup;
+}
+
 }  // namespace us

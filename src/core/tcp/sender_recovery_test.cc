@@ -6,16 +6,6 @@
 namespace us {
 namespace {
 
-ScriptSetup bursts() {
-  ScriptSetup setup;
-  setup.config.burst_bytes_max = 65000;
-  return setup;
-}
-ScriptSetup without_sack() {
-  ScriptSetup setup = bursts();
-  setup.state.sack = false;
-  return setup;
-}
 ScriptSetup with_timestamps() {
   ScriptSetup setup = bursts();
   setup.timestamps = true;

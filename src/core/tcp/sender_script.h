@@ -164,4 +164,17 @@ inline std::string run_sender_script(const ScriptSetup& setup, std::string_view 
 }
 inline std::string run_sender_script(std::string_view script) { return run_sender_script(ScriptSetup(), script); }
 
+// The set-ups that many scripts ask for.
+inline ScriptSetup bursts() {
+  ScriptSetup setup;
+  setup.config.burst_bytes_max = 65000;
+  return setup;
+}
+
+inline ScriptSetup without_sack() {
+  ScriptSetup setup = bursts();
+  setup.state.sack = false;
+  return setup;
+}
+
 }  // namespace us

@@ -6,17 +6,6 @@
 namespace us {
 namespace {
 
-ScriptSetup bursts() {
-  ScriptSetup setup;
-  setup.config.burst_bytes_max = 65000;
-  return setup;
-}
-ScriptSetup without_sack() {
-  ScriptSetup setup = bursts();
-  setup.state.sack = false;
-  return setup;
-}
-
 // RFC 8985 section 7.
 TEST(SenderTimers, ALostTailIsProbedAfterTwoRoundTripsAndFoundByTheAnswer) {
   EXPECT_EQ(run_sender_script(bursts(), R"(
