@@ -9,6 +9,19 @@ void add_path(std::string& out, std::string_view key, const std::optional<HostPa
   if (path) out += fmt::format("{} = {}\n", key, path->written);
 }
 
+// Where a writable image is, and how it is read, is each host's own affair; its size is compared with the image as well
+// when two hosts meet.
+void add_disk(std::string& out, const DiskConfig& disk) {
+  if (!disk.writable() && disk.bus == DiskBus::kVirtioBlk) {
+    out += fmt::format("disk = {} {}\n", disk.format, disk.file.written);
+    return;
+  }
+  out += fmt::format("disk = {} {} {}", disk.format, to_text(disk.bus), to_text(disk.storage));
+  if (disk.storage != DiskStorage::kReplicated) out += " " + disk.file.written;
+  if (disk.size_bytes) out += fmt::format(" {}", *disk.size_bytes);
+  out += "\n";
+}
+
 }  // namespace
 
 // No value holds a newline (the parser refuses control characters), so one key cannot pass for another.
@@ -23,7 +36,7 @@ std::string canonical_text(const VmConfig& config) {
   add_path(out, "initrd", config.initrd);
   if (!config.append.empty()) out += fmt::format("append = {}\n", config.append);
   add_path(out, "firmware", config.firmware);
-  for (const DiskConfig& disk : config.disks) out += fmt::format("disk = {} {}\n", disk.format, disk.file.written);
+  for (const DiskConfig& disk : config.disks) add_disk(out, disk);
   for (const NicConfig& nic : config.nics) out += fmt::format("nic = {}\n", mac_text(nic.mac));
   for (const QemuArgument& argument : config.qemu_args) out += fmt::format("qemu_arg = {}\n", argument.text);
   out += fmt::format("arbiter = directory {}\n", config.arbiter.directory.written);

@@ -48,7 +48,8 @@ void check_boot_files(const VmConfig& config, Checks& checks) {
   if (config.initrd) checks.readable("initrd", *config.initrd);
   if (config.firmware) checks.readable("firmware", *config.firmware);
   for (size_t i = 0; i < config.disks.size(); ++i)
-    checks.readable(fmt::format("disk[{}].file", i), config.disks[i].file);
+    if (!config.disks[i].writable())  // the others are judged when they are opened (host/disk_image.h)
+      checks.readable(fmt::format("disk[{}].file", i), config.disks[i].file);
 }
 
 void check_bridges(const VmConfig& config, std::string_view sysfs, Checks& checks) {

@@ -23,6 +23,9 @@ constexpr std::array<std::string_view, 3> kAccelerators = {"auto", "kvm", "tcg"}
 constexpr std::array<std::string_view, 3> kMachines = {"q35", "pc", "microvm"};
 constexpr std::array<std::string_view, 3> kCompressions = {"auto", "lz4", "none"};
 constexpr std::array<std::string_view, 2> kDiskFormats = {"raw", "qcow2"};
+constexpr std::array<std::string_view, 3> kDiskStorages = {"read-only", "replicated", "shared"};
+constexpr std::array<std::string_view, 3> kDiskBuses = {"virtio-blk", "virtio-scsi", "ahci"};
+constexpr std::array<std::string_view, 2> kDiskCaches = {"writeback", "none"};
 constexpr std::array<std::string_view, 1> kArbiterTypes = {"directory"};
 constexpr size_t kNameMax = 32;
 constexpr int64_t kVmFileBytesMax = 1 << 20;
@@ -75,6 +78,8 @@ class Parser {
   void read_qemu(FieldReader& top);
   void read_disks(FieldReader& top);
   void read_disk(const Node& node, size_t index);
+  void read_disk_files(FieldReader& table, DiskConfig& disk);
+  void judge_disk(FieldReader& table, const DiskConfig& disk);
   void read_nics(FieldReader& top);
   void read_nic(const Node& node, size_t index);
   void check_nics_differ(const std::span<const Node> nodes);
@@ -167,13 +172,45 @@ void Parser::read_disk(const Node& node, size_t index) {
   table.require("file", "the image, such as file = \"root.img\"");
   if (const auto file = path(table, "file")) disk.file = *file;
   if (const auto i = table.one_of("format", kDiskFormats)) disk.format = kDiskFormats[*i];
-  const auto read_only = table.boolean("read_only");
-  if (!table.has("read_only") || read_only == false)
-    table.fault("read_only",
-                "replicated disks are not there yet, and a writable disk that is not replicated would "
-                "disagree with the guest's memory after a takeover; expected read_only = true");
+  const bool read_only = table.boolean("read_only").value_or(false);
+  disk.storage = read_only ? DiskStorage::kReadOnly : DiskStorage::kReplicated;
+  if (const auto i = table.one_of("storage", kDiskStorages)) disk.storage = static_cast<DiskStorage>(*i);
+  if (read_only && disk.writable())
+    table.fault("storage", "a disk with read_only = true is not written; remove one of the two keys");
+  if (const auto i = table.one_of("bus", kDiskBuses)) disk.bus = static_cast<DiskBus>(*i);
+  if (const auto i = table.one_of("cache", kDiskCaches)) disk.cache = static_cast<DiskCache>(*i);
+  disk.size_bytes = table.size("size", {kDiskBytesMin, kDiskBytesMax}, kDiskBytesStep);
+  read_disk_files(table, disk);
+  judge_disk(table, disk);
   table.finish();
   out_.disks.push_back(std::move(disk));
+}
+
+void Parser::read_disk_files(FieldReader& table, DiskConfig& disk) {
+  const Node* files = table.table("files");
+  if (files == nullptr) return;
+  FieldReader hosts(files, table.full_key("files"), files->at, faults_);
+  for (const config::Member& member : files->members) {
+    const auto address = parse_replica_address(member.key);
+    const auto file = path(hosts, member.key);
+    if (!address)
+      hosts.fault(member.key, "is not an address of replication.hosts; expected such as \"10.0.0.1:7400\"");
+    else if (file)
+      disk.files.emplace(*address, *file);
+  }
+}
+
+void Parser::judge_disk(FieldReader& table, const DiskConfig& disk) {
+  if (!disk.writable())
+    for (const std::string_view key : {"size", "cache", "files"})
+      if (table.has(key)) table.fault(key, "is only for a disk that the guest writes to (storage = \"replicated\")");
+  if (disk.storage == DiskStorage::kShared && table.has("files"))
+    table.fault("files", "a shared disk is one image that every host reaches by the same path");
+  if (disk.writable() && disk.format == "qcow2" && !disk.size_bytes)
+    table.fault("size",
+                "a qcow2 image does not tell its disk's size before it is opened; expected such as size = \"20G\"");
+  if (out_.machine == Machine::kMicrovm && disk.bus == DiskBus::kAhci)
+    table.fault("bus", "machine = \"microvm\" has no AHCI; expected \"virtio-blk\" or \"virtio-scsi\"");
 }
 
 void Parser::read_nics(FieldReader& top) {
@@ -352,6 +389,8 @@ Result<VmConfig> load_vm_config(const std::string& path) {
 std::string_view to_text(AcceleratorChoice choice) { return kAccelerators[static_cast<size_t>(choice)]; }
 std::string_view to_text(Machine machine) { return kMachines[static_cast<size_t>(machine)]; }
 std::string_view to_text(Compression compression) { return kCompressions[static_cast<size_t>(compression)]; }
+std::string_view to_text(DiskStorage storage) { return kDiskStorages[static_cast<size_t>(storage)]; }
+std::string_view to_text(DiskBus bus) { return kDiskBuses[static_cast<size_t>(bus)]; }
 
 std::string mac_text(const std::array<uint8_t, 6>& mac) {
   return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,6 +36,9 @@ inline constexpr uint64_t kMemoryStep = 2 * config::kMiB;
 inline constexpr int64_t kCpusMax = 64;
 inline constexpr size_t kNicsMax = 8;
 inline constexpr size_t kDisksMax = 8;
+inline constexpr uint64_t kDiskBytesMin = config::kMiB;
+inline constexpr uint64_t kDiskBytesMax = 64 * config::kTiB;
+inline constexpr uint64_t kDiskBytesStep = 4096;
 inline constexpr size_t kHostsMax = 8;
 inline constexpr Duration kEpochMin = Duration::millis(1);
 inline constexpr Duration kEpochMax = Duration::seconds(1);
@@ -54,10 +58,26 @@ struct HostPath {
   bool operator==(const HostPath&) const = default;
 };
 
-// Read-only for now: a writable disk that is not replicated would disagree with memory after a takeover.
+// Who holds a disk's bytes (docs/disk.md).  kReadOnly: a file that is equal on all hosts and that nobody writes.
+enum class DiskStorage { kReadOnly, kReplicated, kShared };
+enum class DiskBus { kVirtioBlk, kVirtioScsi, kAhci };
+// kWriteback: through the host's page cache.  kNone: past it (O_DIRECT), where the file system can.
+enum class DiskCache { kWriteback, kNone };
+
 struct DiskConfig {
-  HostPath file;
+  HostPath file;               // on every host that `files` does not name
   std::string format = "raw";  // "raw" or "qcow2"
+  DiskStorage storage = DiskStorage::kReadOnly;
+  DiskBus bus = DiskBus::kVirtioBlk;
+  DiskCache cache = DiskCache::kWriteback;
+  std::optional<uint64_t> size_bytes = {};  // of the disk as the guest sees it; absent: what the image has
+  std::map<ReplicaAddress, HostPath> files = {};
+
+  bool writable() const { return storage != DiskStorage::kReadOnly; }
+  const HostPath& file_on(const ReplicaAddress& host) const {
+    const auto it = files.find(host);
+    return it == files.end() ? file : it->second;
+  }
 };
 
 struct NicConfig {
@@ -116,6 +136,8 @@ Result<VmConfig> load_vm_config(const std::string& path);
 std::string_view to_text(AcceleratorChoice choice);
 std::string_view to_text(Machine machine);
 std::string_view to_text(Compression compression);
+std::string_view to_text(DiskStorage storage);
+std::string_view to_text(DiskBus bus);
 std::string mac_text(const std::array<uint8_t, 6>& mac);  // "52:54:00:12:34:56"
 
 // The part of the definition on which the guest's state and its safety depend, one line per key

@@ -161,12 +161,24 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
       {"[limits]\ngate = \"1K\"\n",
        "5:8: limits.gate: \"1K\" is not an accepted size; expected a size from \"1M\" to \"16G\""},
       {"disk = \"a.img\"\n", "4:8: disk: \"a.img\" is a string; expected a list of tables, each written as [[disk]]"},
-      {"[[disk]]\nfile = \"a.img\"\n",
-       "4:1: disk[0].read_only: replicated disks are not there yet, and a writable disk that is not replicated would "
-       "disagree with the guest's memory after a takeover; expected read_only = true"},
-      {"[[disk]]\nfile = \"a.img\"\nread_only = false\n",
-       "6:13: disk[0].read_only: replicated disks are not there yet, and a writable disk that is not replicated would "
-       "disagree with the guest's memory after a takeover; expected read_only = true"},
+      {"[[disk]]\nfile = \"a\"\nread_only = true\nstorage = \"shared\"\n",
+       "7:11: disk[0].storage: a disk with read_only = true is not written; remove one of the two keys"},
+      {"[[disk]]\nfile = \"a\"\nstorage = \"mirrored\"\n",
+       "6:11: disk[0].storage: \"mirrored\" is not known; expected one of \"read-only\", \"replicated\", \"shared\""},
+      {"[[disk]]\nfile = \"a\"\nread_only = true\nsize = \"1G\"\n",
+       "7:8: disk[0].size: is only for a disk that the guest writes to (storage = \"replicated\")"},
+      {"[[disk]]\nfile = \"a\"\nsize = \"1025K\"\n",
+       "6:8: disk[0].size: \"1025K\" is not an accepted size; expected a size from \"1M\" to \"64T\", a multiple of "
+       "4K"},
+      {"[[disk]]\nfile = \"a\"\nformat = \"qcow2\"\n",
+       "4:1: disk[0].size: a qcow2 image does not tell its disk's size before it is opened; expected such as size = "
+       "\"20G\""},
+      {"[[disk]]\nfile = \"a\"\nbus = \"nvme\"\n",
+       "6:7: disk[0].bus: \"nvme\" is not known; expected one of \"virtio-blk\", \"virtio-scsi\", \"ahci\""},
+      {"[[disk]]\nfile = \"a\"\nfiles = { \"elsewhere\" = \"b\" }\n",
+       "6:25: disk[0].files.elsewhere: is not an address of replication.hosts; expected such as \"10.0.0.1:7400\""},
+      {"[[disk]]\nfile = \"a\"\nstorage = \"shared\"\nfiles = { \"10.0.0.1:7400\" = \"b\" }\n",
+       "7:9: disk[0].files: a shared disk is one image that every host reaches by the same path"},
       {"[[disk]]\nread_only = true\n", "4:1: disk[0].file is missing: the image, such as file = \"root.img\""},
       {"[[disk]]\nfile = \"a\"\nread_only = true\nformat = \"vmdk\"\n",
        "7:10: disk[0].format: \"vmdk\" is not known; expected one of \"raw\", \"qcow2\""},
@@ -219,14 +231,15 @@ TEST(VmConfig, SaysWhatIsMissing) {
 }
 
 TEST(VmConfig, ReportsAllFaultsInFileOrder) {
-  EXPECT_EQ(faults("cpus = 0\nmemory = \"1M\"\nname = \"my vm\"\n[[disk]]\nfile=\"a\"\nread_only = true\ncpus = 2\n" +
-                   std::string(kReplication) + std::string(kArbiter)),
-            "web.toml:1:8: cpus: 0 is out of range; expected an integer from 1 to 64\n"
-            "web.toml:2:10: memory: \"1M\" is not an accepted size; expected a size from \"64M\" to \"1T\", a multiple "
-            "of 2M\n"
-            "web.toml:3:8: name: \"my vm\" cannot be a VM name; expected 1 to 32 of A-Z a-z 0-9 . _ - that begin with "
-            "a letter or a digit\n"
-            "web.toml:7:1: disk[0].cpus: unknown key; Known here: file, format, read_only");
+  EXPECT_EQ(
+      faults("cpus = 0\nmemory = \"1M\"\nname = \"my vm\"\n[[disk]]\nfile=\"a\"\nread_only = true\ncpus = 2\n" +
+             std::string(kReplication) + std::string(kArbiter)),
+      "web.toml:1:8: cpus: 0 is out of range; expected an integer from 1 to 64\n"
+      "web.toml:2:10: memory: \"1M\" is not an accepted size; expected a size from \"64M\" to \"1T\", a multiple "
+      "of 2M\n"
+      "web.toml:3:8: name: \"my vm\" cannot be a VM name; expected 1 to 32 of A-Z a-z 0-9 . _ - that begin with "
+      "a letter or a digit\n"
+      "web.toml:7:1: disk[0].cpus: unknown key; Known here: bus, cache, file, files, format, read_only, size, storage");
 }
 
 TEST(VmConfig, ChecksMemoryRangeAndStep) {
@@ -310,6 +323,26 @@ path = "shared"
             "qemu_arg = -uuid\n"
             "qemu_arg = x\n"
             "arbiter = directory shared\n");
+}
+
+TEST(VmConfig, AWritableDiskIsReplicatedUnlessItSaysOtherwise) {
+  const auto config = parse_vm_config(with("[[disk]]\nfile = \"a.img\"\nsize = \"1G\"\n"
+                                           "files = { \"10.0.0.1:7400\" = \"/fast/a.img\" }\n"
+                                           "[[disk]]\nfile = \"b\"\nread_only = true\n"
+                                           "[[disk]]\nfile = \"c\"\nstorage = \"shared\"\nbus = \"ahci\"\n"),
+                                      "/vm/web.toml");
+  ASSERT_TRUE(config) << config.error().message;
+  const DiskConfig& disk = config->disks.at(0);
+  EXPECT_EQ(disk.storage, DiskStorage::kReplicated);
+  EXPECT_EQ(disk.size_bytes, uint64_t{1} << 30);
+  EXPECT_EQ(disk.file_on({"10.0.0.1", 7400}).path, "/fast/a.img");
+  EXPECT_EQ(disk.file_on({"10.0.0.2", 7400}).path, "/vm/a.img");
+  EXPECT_EQ(config->disks.at(1).storage, DiskStorage::kReadOnly);
+  EXPECT_EQ(config->disks.at(2).storage, DiskStorage::kShared);
+  // Where a replicated image lies is each host's own affair.
+  EXPECT_THAT(canonical_text(*config), testing::HasSubstr("disk = raw virtio-blk replicated 1073741824\n"
+                                                          "disk = raw b\n"
+                                                          "disk = raw ahci shared c\n"));
 }
 
 TEST(VmConfig, CanonicalTextLeavesOutHostSideNamesAndTiming) {

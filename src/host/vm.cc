@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "os/clock.h"
@@ -53,13 +54,16 @@ Vm::~Vm() {
 }
 
 Result<std::unique_ptr<Vm>> Vm::launch(const VmConfig& config, Accelerator accelerator, Start start,
-                                       const std::string& runtime_directory, int log_fd) {
+                                       const std::string& runtime_directory, int log_fd,
+                                       std::vector<DiskEndpoint> disks) {
+  if (disks.size() != static_cast<size_t>(std::ranges::count_if(config.disks, &DiskConfig::writable)))
+    return fail(ErrorKind::kRefused, "not every writable disk of the VM file is served");
   US_ASSIGN(GuestRam ram, GuestRam::create(config.memory_bytes));
   std::unique_ptr<Vm> vm(new Vm(std::move(ram)));
   vm->accelerator_ = accelerator;
   const DataPathRam view{vm->ram_.base(), vm->ram_.size(), vm->ram_.device(), vm->ram_.inode()};
   US_ASSIGN(vm->net_, DataPath::start(data_path_nics(config, runtime_directory), view, vm->own_writes_));
-  US_TRY(vm->start_process(config, start, runtime_directory, log_fd));
+  US_TRY(vm->start_process(config, start, runtime_directory, log_fd, std::move(disks)));
   US_TRY(vm->qmp_->negotiate(kStartTimeout));
   US_TRY(vm->learn_identity());
   US_TRY(vm->judge_memory(config));
@@ -67,7 +71,8 @@ Result<std::unique_ptr<Vm>> Vm::launch(const VmConfig& config, Accelerator accel
   return vm;
 }
 
-Status Vm::start_process(const VmConfig& config, Start start, const std::string& runtime_directory, int log_fd) {
+Status Vm::start_process(const VmConfig& config, Start start, const std::string& runtime_directory, int log_fd,
+                         std::vector<DiskEndpoint> disks) {
   state_fd_ = UniqueFd(::memfd_create("understudy-device-state", MFD_CLOEXEC));
   if (!state_fd_) return fail_errno("memfd_create for the device state", errno);
   US_ASSIGN(auto qmp, socket_pair());
@@ -79,6 +84,7 @@ Status Vm::start_process(const VmConfig& config, Start start, const std::string&
   launch.qmp.fd = kQmpFd;
   for (const DataPathNic& nic : data_path_nics(config, runtime_directory))
     launch.vhost_user.push_back({.fd = -1, .path = nic.vhost_socket_path});
+  launch.disks = std::move(disks);
   if (config.serial_log) launch.serial_log = config.serial_log->path;
   launch.incoming = start == Start::kIncoming;
   SpawnOptions spawn;

@@ -32,9 +32,11 @@ class Vm {
  public:
   enum class Start { kBoot, kIncoming };
 
-  // `runtime_directory` gets the vhost-user sockets.  QEMU's own messages go to `log_fd` (-1: our stderr).
+  // `runtime_directory` gets the vhost-user sockets.  QEMU's own messages go to `log_fd` (-1: our stderr).  `disks`:
+  // where the writable disks of the configuration are served; QEMU connects to them and reads their sizes now.
   static Result<std::unique_ptr<Vm>> launch(const VmConfig& config, Accelerator accelerator, Start start,
-                                            const std::string& runtime_directory, int log_fd);
+                                            const std::string& runtime_directory, int log_fd,
+                                            std::vector<DiskEndpoint> disks = {});
   ~Vm();
 
   // Lets the guest run.
@@ -60,7 +62,8 @@ class Vm {
 
  private:
   explicit Vm(GuestRam ram);
-  Status start_process(const VmConfig& config, Start start, const std::string& runtime_directory, int log_fd);
+  Status start_process(const VmConfig& config, Start start, const std::string& runtime_directory, int log_fd,
+                       std::vector<DiskEndpoint> disks);
   // Refuses a machine with memory that is not tracked.
   Status judge_memory(const VmConfig& config);
   Status learn_identity();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace us {
@@ -110,10 +112,11 @@ void add_boot(ArgumentList& out, const VmConfig& config, const LaunchInfo& launc
   if (!config.append.empty()) out.add("-append", config.append);
 }
 
+std::string_view pci_bus(Machine machine) { return machine == Machine::kQ35 ? "pcie.0" : "pci.0"; }
+
 std::string virtio_device(Machine machine, std::string_view kind, size_t slot, std::string_view pci_only) {
   if (machine == Machine::kMicrovm) return fmt::format("virtio-{}-device", kind);
-  const std::string_view bus = machine == Machine::kQ35 ? "pcie.0" : "pci.0";
-  return fmt::format("virtio-{}-pci,bus={},addr={:x},disable-legacy=on{}", kind, bus, slot, pci_only);
+  return fmt::format("virtio-{}-pci,bus={},addr={:x},disable-legacy=on{}", kind, pci_bus(machine), slot, pci_only);
 }
 
 // romfile= : no network boot ROM, hence no RAM block for it.
@@ -127,13 +130,61 @@ void add_nic(ArgumentList& out, const VmConfig& config, const LaunchInfo& launch
                                  mac_text(config.nics[i].mac), i));
 }
 
-void add_disk(ArgumentList& out, const VmConfig& config, size_t i) {
+// The guest's device i.  Its names and places depend on nothing but its position among the disks.
+// cyls, heads, secs: a fixed geometry, so that QEMU does not read the image for it: a standby's holds anything yet.
+// werror, rerror: an error is the guest's to deal with; QEMU's usual answer to a full disk is to stop the guest, which
+// nobody would let go on.
+std::string disk_device(const VmConfig& config, size_t i, uint64_t bytes) {
   const DiskConfig& disk = config.disks[i];
-  out.add("-blockdev", read_only_file(fmt::format("file{}", i), disk.file.path));
-  out.add("-blockdev",
-          fmt::format("driver={0},node-name=disk{1},file=file{1},read-only=on,auto-read-only=off", disk.format, i));
-  out.add("-device", fmt::format("{},drive=disk{},id=virtio-disk{}",
-                                 virtio_device(config.machine, "blk", kFirstDiskSlot + i, ""), i, i));
+  constexpr uint64_t kSectorsPerCylinder = 16 * 63;
+  const uint64_t cylinders = std::clamp<uint64_t>(bytes / 512 / kSectorsPerCylinder, 2, 16383);
+  const std::string geometry =
+      disk.writable() ? fmt::format(",cyls={},heads=16,secs=63,werror=report,rerror=report", cylinders) : "";
+  switch (disk.bus) {
+    case DiskBus::kVirtioBlk:
+      return fmt::format("{},drive=disk{},id=virtio-disk{}{}",
+                         virtio_device(config.machine, "blk", kFirstDiskSlot + i, ""), i, i, geometry);
+    case DiskBus::kVirtioScsi:
+      return fmt::format("scsi-hd,bus=scsi{0}.0,drive=disk{0},id=scsi-disk{0}{1}", i, geometry);
+    case DiskBus::kAhci:
+      return fmt::format("ide-hd,bus=ahci{0}.0,drive=disk{0},id=ahci-disk{0}{1}", i, geometry);
+  }
+  US_CHECK(false);
+}
+
+void add_disk_controller(ArgumentList& out, const VmConfig& config, size_t i) {
+  const DiskBus bus = config.disks[i].bus;
+  if (bus == DiskBus::kVirtioScsi)
+    out.add("-device", fmt::format("{},id=scsi{}", virtio_device(config.machine, "scsi", kFirstDiskSlot + i, ""), i));
+  if (bus == DiskBus::kAhci)
+    out.add("-device", fmt::format("ahci,bus={},addr={:x},id=ahci{}", pci_bus(config.machine), kFirstDiskSlot + i, i));
+}
+
+// No reconnect-delay: the server goes only with this process, and QEMU with it.
+// discard=unmap, detect-zeroes=off: what the guest asks for reaches the image, and nothing else.
+std::string nbd_node(size_t i, const DiskEndpoint& disk) {
+  return fmt::format("driver=nbd,node-name=nbd{},server.type=unix,server.path={},export={},discard=unmap", i,
+                     option_value(disk.socket_path), kDiskExport);
+}
+
+void add_disk(ArgumentList& out, const VmConfig& config, size_t i, const DiskEndpoint* endpoint) {
+  const DiskConfig& disk = config.disks[i];
+  if (endpoint == nullptr) {
+    out.add("-blockdev", read_only_file(fmt::format("file{}", i), disk.file.path));
+    out.add("-blockdev",
+            fmt::format("driver={0},node-name=disk{1},file=file{1},read-only=on,auto-read-only=off", disk.format, i));
+  } else {
+    out.add("-blockdev", nbd_node(i, *endpoint));
+    out.add("-blockdev", fmt::format("driver={0},node-name=disk{1},file=nbd{1},discard=unmap", disk.format, i));
+  }
+  add_disk_controller(out, config, i);
+  out.add("-device", disk_device(config, i, endpoint == nullptr ? 0 : endpoint->bytes));
+}
+
+void add_disks(ArgumentList& out, const VmConfig& config, const LaunchInfo& launch) {
+  size_t writable = 0;
+  for (size_t i = 0; i < config.disks.size(); ++i)
+    add_disk(out, config, i, config.disks[i].writable() ? &launch.disks.at(writable++) : nullptr);
 }
 
 }  // namespace
@@ -142,6 +193,7 @@ std::vector<std::string> qemu_command_line(const VmConfig& config, const LaunchI
   US_CHECK(launch.ram_fd >= 0);
   US_CHECK(config.machine == Machine::kMicrovm || !launch.firmware.empty());
   US_CHECK(launch.vhost_user.size() == config.nics.size());
+  US_CHECK(launch.disks.size() == static_cast<size_t>(std::ranges::count_if(config.disks, &DiskConfig::writable)));
   ArgumentList out;
   out.add(config.qemu_binary);
   add_machine(out, config, launch);
@@ -149,7 +201,7 @@ std::vector<std::string> qemu_command_line(const VmConfig& config, const LaunchI
   add_console(out, launch);
   add_boot(out, config, launch);
   for (size_t i = 0; i < config.nics.size(); ++i) add_nic(out, config, launch, i);
-  for (size_t i = 0; i < config.disks.size(); ++i) add_disk(out, config, i);
+  add_disks(out, config, launch);
   for (const QemuArgument& argument : config.qemu_args) out.add(argument.text);
   return out.take();
 }

@@ -27,11 +27,19 @@ struct QemuSocket {
   std::string path;
 };
 
+// What a writable disk is served from.
+struct DiskEndpoint {
+  std::string socket_path;  // of an NBD server whose export is called kDiskExport
+  uint64_t bytes = 0;       // of the export
+};
+inline constexpr std::string_view kDiskExport = "disk";
+
 struct LaunchInfo {
   Accelerator accelerator = Accelerator::kTcg;
   int ram_fd = -1;
   QemuSocket qmp;
   std::vector<QemuSocket> vhost_user;  // one for each NIC of the configuration, in order
+  std::vector<DiskEndpoint> disks;     // one for each writable disk of the configuration, in order
   std::string firmware;                // find_firmware() (firmware.h); may be empty only for microvm
   std::string serial_log;              // appended to; empty: the guest's serial port leads nowhere
   bool incoming = false;               // wait for device state (the standby, and after a takeover)

@@ -93,6 +93,34 @@ TEST(CommandLine, DiffersBetweenPrimaryAndStandbyOnlyByIncoming) {
   EXPECT_EQ(qemu_command_line(full_config(), primary), standby_line);
 }
 
+TEST(CommandLine, ServesWritableDisksOverNbdOnEveryBus) {
+  const VmConfig three = config(
+      "name=\"m\"\nmemory=\"64M\"\nkernel=\"k\"\n"
+      "[[disk]]\nfile=\"a\"\n"
+      "[[disk]]\nfile=\"r\"\nread_only=true\nbus=\"ahci\"\n"
+      "[[disk]]\nfile=\"b\"\nbus=\"virtio-scsi\"\nformat=\"qcow2\"\nsize=\"1G\"\n");
+  LaunchInfo launch;
+  launch.ram_fd = 3;
+  launch.qmp.fd = 4;
+  launch.firmware = "/bios";
+  launch.disks = {{"/run/m,1.disk0", 64 << 20}, {"/run/m.disk2", 1 << 30}};
+  EXPECT_THAT(
+      fmt::format("{}", fmt::join(qemu_command_line(three, launch), " ")),
+      HasSubstr(
+          " -blockdev driver=nbd,node-name=nbd0,server.type=unix,server.path=/run/m,,1.disk0,export=disk,discard=unmap"
+          " -blockdev driver=raw,node-name=disk0,file=nbd0,discard=unmap"
+          " -device virtio-blk-pci,bus=pcie.0,addr=18,disable-legacy=on,drive=disk0,id=virtio-disk0,cyls=130,heads=16,"
+          "secs=63,werror=report,rerror=report"
+          " -blockdev driver=file,node-name=file1,filename=/vm/r,read-only=on,auto-read-only=off"
+          " -blockdev driver=raw,node-name=disk1,file=file1,read-only=on,auto-read-only=off"
+          " -device ahci,bus=pcie.0,addr=19,id=ahci1 -device ide-hd,bus=ahci1.0,drive=disk1,id=ahci-disk1"
+          " -blockdev driver=nbd,node-name=nbd2,server.type=unix,server.path=/run/m.disk2,export=disk,discard=unmap"
+          " -blockdev driver=qcow2,node-name=disk2,file=nbd2,discard=unmap"
+          " -device virtio-scsi-pci,bus=pcie.0,addr=1a,disable-legacy=on,id=scsi2"
+          " -device scsi-hd,bus=scsi2.0,drive=disk2,id=scsi-disk2,cyls=2080,heads=16,secs=63,werror=report,"
+          "rerror=report"));
+}
+
 TEST(CommandLine, KeepsMsixVectorsUnderKvm) {
   LaunchInfo launch = full_launch();
   launch.accelerator = Accelerator::kKvm;
