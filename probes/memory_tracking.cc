@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -18,10 +19,12 @@
 #include <optional>
 #include <vector>
 
+#include "os/choose_tracker.h"
+#include "os/clock.h"
 #include "os/guest_ram.h"
 #include "os/kernel_abi.h"
 #include "os/remote_syscall.h"
-#include "os/uffd_tracker.h"
+#include "os/soft_dirty_tracker.h"
 #include "os/unique_fd.h"
 
 namespace us::probes {
@@ -29,6 +32,9 @@ namespace {
 
 constexpr std::string_view kNeedsKernel = "Linux 6.7 or later is needed";
 constexpr std::string_view kNeedsRoot = "run as root, outside a container or sandbox that forbids it";
+
+constexpr uint64_t kTrackedPages = 16384;  // 64 MiB
+constexpr uint32_t kAllPages = ~uint32_t{0};
 
 // A child process that writes pages of memory it shares with us when told to.
 class PageWriter {
@@ -66,6 +72,10 @@ class PageWriter {
       const ssize_t n = ::read(fd, &page, sizeof page);
       if (n < 0 && errno == EINTR) continue;
       if (n != sizeof page) ::_exit(0);
+      if (page == kAllPages) {
+        for (uint64_t all = 0; all < kTrackedPages; ++all) memory[all * kPageSize] = 1;
+        page = 0;
+      }
       memory[page * kPageSize] = static_cast<uint8_t>(memory[page * kPageSize] + 1);
       if (::write(fd, "", 1) != 1) ::_exit(0);
     }
@@ -93,22 +103,42 @@ std::optional<std::string> check_round(PageWriter& writer, DirtyTracker& tracker
   return fmt::format("wrote pages [{}], the scan said [{}]", fmt::join(pages, " "), fmt::join(seen, " "));
 }
 
-std::optional<std::string> check_tracking() {
-  constexpr uint64_t kPages = 1024;
-  auto ram = GuestRam::create(kPages * kPageSize);
+// What an idle scan of 1 GB takes, from the quickest of some; all pages are there.
+Result<double> scan_ms_per_gb(PageWriter& writer, DirtyTracker& tracker) {
+  constexpr double kPerGb = (1 << 30) / static_cast<double>(kTrackedPages * kPageSize);
+  if (!writer.write_page(kAllPages)) return fail(ErrorKind::kSystem, "the child process did not answer");
+  Duration best = Duration::seconds(100);
+  std::vector<DirtyRun> runs;
+  US_TRY(tracker.scan(runs));
+  for (int i = 0; i < 5; ++i) {
+    if (!writer.write_page(5)) return fail(ErrorKind::kSystem, "the child process did not answer");
+    const Instant began = clock_now();
+    US_TRY(tracker.scan(runs));
+    best = std::min(best, clock_now() - began);
+  }
+  return best.to_millis_f() * kPerGb;
+}
+
+// Nothing wrong: `ms_per_gb` is set.
+std::optional<std::string> check_tracking(TrackerChoice choice, double& ms_per_gb) {
+  auto ram = GuestRam::create(kTrackedPages * kPageSize);
   if (!ram) return ram.error().message;
   PageWriter writer(ram->base());
   if (!writer.started()) return fmt::format("fork: {}", std::strerror(errno));
   // Some pages are there before tracking begins, the others come during it.
   for (uint32_t page = 0; page < 16; ++page)
     if (!writer.write_page(page)) return "the child process did not answer";
-  auto tracker = UffdTracker::attach(writer.pid(), *ram);
-  if (!tracker) return tracker.error().message;
+  auto chosen = attach_tracker(choice, writer.pid(), *ram);
+  if (!chosen) return chosen.error().message;
+  const std::unique_ptr<DirtyTracker> tracker = std::move(chosen->tracker);
   std::vector<DirtyRun> first;  // may name any page
-  if (const Status scanned = (*tracker)->scan(first); !scanned) return scanned.error().message;
+  if (const Status scanned = tracker->scan(first); !scanned) return scanned.error().message;
   const std::vector<std::vector<uint64_t>> rounds = {{3, 4, 700}, {}, {4}, {0, 15, 16, 700, 1023}, {}};
   for (const auto& pages : rounds)
-    if (auto wrong = check_round(writer, **tracker, pages)) return wrong;
+    if (auto wrong = check_round(writer, *tracker, pages)) return wrong;
+  const Result<double> cost = scan_ms_per_gb(writer, *tracker);
+  if (!cost) return cost.error().message;
+  ms_per_gb = *cost;
   return std::nullopt;
 }
 
@@ -121,6 +151,10 @@ std::string missing_features(uint64_t features) {
   need(abi::kUffdFeatureWpUnpopulated, "WP_UNPOPULATED");
   need(abi::kUffdFeatureWpHugetlbfsShmem, "WP_HUGETLBFS_SHMEM");
   return out;
+}
+
+std::string exact_text(double ms_per_gb) {
+  return fmt::format("scans of a child process named exactly the pages it wrote; 1 GB takes {:.1f} ms", ms_per_gb);
 }
 
 std::string yama_scope() {
@@ -208,10 +242,13 @@ Finding probe_ptrace() {
 }
 
 Finding probe_dirty_tracking() {
-  Finding out{"dirty tracking", "copying exactly the pages that the guest wrote in an epoch", Verdict::kOk,
-              "five scans of a child process named exactly the pages it wrote", ""};
-  const auto wrong = check_tracking();
-  if (!wrong) return out;
+  Finding out{"dirty tracking", "copying exactly the pages that the guest wrote in an epoch", Verdict::kOk, "", ""};
+  double ms_per_gb = 0;
+  const auto wrong = check_tracking(TrackerChoice::kUserfaultfd, ms_per_gb);
+  if (!wrong) {
+    out.evidence = exact_text(ms_per_gb);
+    return out;
+  }
   out.evidence = *wrong;
   out.verdict = Verdict::kUnexpected;
   out.advice = "do not protect a VM on this kernel; please report its version";
@@ -222,6 +259,42 @@ Finding probe_dirty_tracking() {
     break;
   }
   return out;
+}
+
+Finding probe_soft_dirty() {
+  Finding out{"soft-dirty", "finding dirty pages where userfaultfd cannot (Linux before 6.7)", Verdict::kOk, "", ""};
+  if (const Status kernel = SoftDirtyTracker::check_kernel(); !kernel) {
+    out.verdict = Verdict::kMissing;
+    out.evidence = kernel.error().message;
+    out.advice = "a kernel with CONFIG_MEM_SOFT_DIRTY (Debian's have it), or Linux 6.7 or later";
+    return out;
+  }
+  double ms_per_gb = 0;
+  if (const auto wrong = check_tracking(TrackerChoice::kSoftDirty, ms_per_gb)) {
+    out.verdict = Verdict::kUnexpected;
+    out.evidence = *wrong;
+    out.advice = "mend what it says, or use Linux 6.7 or later";
+    return out;
+  }
+  out.evidence = exact_text(ms_per_gb);
+  return out;
+}
+
+std::vector<Finding> judge_tracking(std::vector<Finding> fast, Finding slow) {
+  const bool fast_works = std::all_of(fast.begin(), fast.end(), [](const Finding& f) { return is_usable(f.verdict); });
+  const bool slow_works = is_usable(slow.verdict);
+  for (Finding& finding : fast) {
+    if (is_usable(finding.verdict) || !slow_works) continue;
+    finding.verdict = Verdict::kDegraded;
+    finding.advice = "soft-dirty bits are used instead, and are slower; " + finding.advice;
+  }
+  if (fast_works && !slow_works) {
+    slow.verdict = Verdict::kOk;
+    slow.evidence += "; not needed, userfaultfd works";
+    slow.advice.clear();
+  }
+  fast.push_back(std::move(slow));
+  return fast;
 }
 
 }  // namespace us::probes

@@ -1,8 +1,10 @@
 // The pieces by which dirty pages are found, one by one, and then all of them together.
 //
-// Together means: the very class that tracks QEMU (os/uffd_tracker.h) tracks a child process of ours, which writes
-// pages that we choose; each scan must name exactly these.
+// Together means: the very class that tracks QEMU (os/uffd_tracker.h, os/soft_dirty_tracker.h) tracks a child process
+// of ours, which writes pages that we choose; each scan must name exactly these.
 #pragma once
+
+#include <vector>
 
 #include "probes/finding.h"
 
@@ -17,6 +19,14 @@ Finding probe_pagemap_scan();
 // ptrace of a child, to make the userfaultfd inside QEMU.
 Finding probe_ptrace();
 
+// All of that together.
 Finding probe_dirty_tracking();
+
+// The second way, for kernels without the first: os/soft_dirty_tracker.h.
+Finding probe_soft_dirty();
+
+// What both ways mean for this host: one that works makes up for what the other lacks.  `fast`: the findings about the
+// first; the last of the result is about the second.
+std::vector<Finding> judge_tracking(std::vector<Finding> fast, Finding slow);
 
 }  // namespace us::probes

@@ -45,6 +45,7 @@ TEST(ProbesHere, Userfaultfd) { EXPECT_HOLDS_HERE(probe_userfaultfd()); }
 TEST(ProbesHere, PagemapScan) { EXPECT_HOLDS_HERE(probe_pagemap_scan()); }
 TEST(ProbesHere, Ptrace) { EXPECT_HOLDS_HERE(probe_ptrace()); }
 TEST(ProbesHere, DirtyTrackingIsExact) { EXPECT_HOLDS_HERE(probe_dirty_tracking()); }
+TEST(ProbesHere, SoftDirtyTrackingIsExact) { EXPECT_HOLDS_HERE(probe_soft_dirty()); }
 TEST(ProbesHere, Tap) { EXPECT_HOLDS_HERE(probe_tap()); }
 TEST(ProbesHere, Bridge) { EXPECT_HOLDS_HERE(probe_bridge()); }
 TEST(ProbesHere, Qemu) { EXPECT_HOLDS_HERE(probe_qemu(machine(Machine::kQ35))); }
@@ -122,6 +123,25 @@ TEST(Probes, MemoryIsComparedWithWhatAStandbyMayUse) {
   EXPECT_EQ(judge_memory(kGiB - 1, kGiB).verdict, Verdict::kMissing);
   EXPECT_EQ(judge_memory(0, kGiB).verdict, Verdict::kUnexpected);
   EXPECT_EQ(judge_memory(2 * kGiB, kGiB).evidence, "2048 MiB available, 1280 MiB wanted");
+}
+
+TEST(Probes, OneDirtyTrackerThatWorksIsEnough) {
+  const Finding good{"a", "x", Verdict::kOk, "seen", ""};
+  const Finding bad{"b", "x", Verdict::kMissing, "not seen", "upgrade"};
+  const auto verdicts = [](const std::vector<Finding>& findings) {
+    std::vector<Verdict> out;
+    for (const Finding& finding : findings) {
+      out.push_back(finding.verdict);
+      EXPECT_EQ(finding.verdict == Verdict::kOk, finding.advice.empty());
+    }
+    return out;
+  };
+  using testing::ElementsAre;
+  EXPECT_THAT(verdicts(judge_tracking({good, good}, good)), ElementsAre(Verdict::kOk, Verdict::kOk, Verdict::kOk));
+  EXPECT_THAT(verdicts(judge_tracking({good, good}, bad)), ElementsAre(Verdict::kOk, Verdict::kOk, Verdict::kOk));
+  EXPECT_THAT(verdicts(judge_tracking({good, bad}, good)), ElementsAre(Verdict::kOk, Verdict::kDegraded, Verdict::kOk));
+  EXPECT_THAT(verdicts(judge_tracking({good, bad}, bad)),
+              ElementsAre(Verdict::kOk, Verdict::kMissing, Verdict::kMissing));
 }
 
 TEST(Probes, AcceleratorFallbackIsDegradedUnlessWanted) {

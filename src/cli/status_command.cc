@@ -38,6 +38,8 @@ void describe_primary(std::string& out, const Json& s) {
   line(out, "dirty pages",
        fmt::format("last {}  mean {:.0f}  max {}", dirty.value("pages_last", 0), dirty.value("pages_mean", 0.0),
                    dirty.value("pages_max", 0)));
+  line(out, "  found by",
+       s.value("dirty_tracker", std::string()) + " (" + s.value("dirty_tracker_reason", std::string()) + ")");
   const Json& gate = s["gate"];
   line(out, "gate",
        fmt::format("{} packets held now, {} at most, {} released", gate.value("packets", 0),

@@ -22,6 +22,7 @@ using config::Range;
 constexpr std::array<std::string_view, 3> kAccelerators = {"auto", "kvm", "tcg"};
 constexpr std::array<std::string_view, 3> kMachines = {"q35", "pc", "microvm"};
 constexpr std::array<std::string_view, 3> kCompressions = {"auto", "lz4", "none"};
+constexpr std::array<std::string_view, 3> kDirtyTrackers = {"auto", "userfaultfd", "soft-dirty"};
 constexpr std::array<std::string_view, 2> kDiskFormats = {"raw", "qcow2"};
 constexpr std::array<std::string_view, 3> kDiskStorages = {"read-only", "replicated", "shared"};
 constexpr std::array<std::string_view, 3> kDiskBuses = {"virtio-blk", "virtio-scsi", "ahci"};
@@ -138,6 +139,8 @@ void Parser::read_machine(FieldReader& top) {
   out_.cpus = static_cast<int>(top.integer("cpus", {1, kCpusMax}).value_or(1));
   if (const auto i = top.one_of("accelerator", kAccelerators)) out_.accelerator = static_cast<AcceleratorChoice>(*i);
   if (const auto i = top.one_of("machine", kMachines)) out_.machine = static_cast<Machine>(*i);
+  if (const auto i = top.one_of("dirty_tracker", kDirtyTrackers))
+    out_.dirty_tracker = static_cast<DirtyTrackerChoice>(*i);
   out_.cpu = top.string("cpu");
 }
 

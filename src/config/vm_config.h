@@ -29,6 +29,7 @@ namespace us {
 enum class AcceleratorChoice { kAuto, kKvm, kTcg };
 enum class Machine { kQ35, kPc, kMicrovm };
 enum class Compression { kAuto, kLz4, kNone };
+enum class DirtyTrackerChoice { kAuto, kUserfaultfd, kSoftDirty };
 
 inline constexpr uint64_t kMemoryMin = 64 * config::kMiB;
 inline constexpr uint64_t kMemoryMax = config::kTiB;
@@ -113,6 +114,7 @@ struct VmConfig {
   int cpus = 1;
   AcceleratorChoice accelerator = AcceleratorChoice::kAuto;
   Machine machine = Machine::kQ35;
+  DirtyTrackerChoice dirty_tracker = DirtyTrackerChoice::kAuto;
   std::optional<std::string> cpu;  // QEMU CPU model and flags; default: see default_cpu_model() in qemu/command_line.h
   std::optional<HostPath> kernel;
   std::optional<HostPath> initrd;

@@ -134,13 +134,14 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
        "\"microvm\"?)"},
       {"mashine = \"q35\"\n",
        "4:1: mashine: unknown key; did you mean machine? Known here: accelerator, append, arbiter, audit, cpu, cpus, "
-       "disk, "
+       "dirty_tracker, disk, "
        "epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, qemu_binary, replication, "
        "serial_log, tcp"},
       {"hosts = []\n",
        "4:1: hosts: unknown key; hosts belongs in [replication]. Known here: accelerator, append, arbiter, audit, cpu, "
        "cpus, "
-       "disk, epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, qemu_binary, "
+       "dirty_tracker, disk, epoch, firmware, initrd, kernel, limits, machine, memory, name, nic, qemu_args, "
+       "qemu_binary, "
        "replication, serial_log, tcp"},
       {"cpu = \"\"\n", "4:7: cpu: \"\" is empty or has control characters"},
       {"append = \"a\\nb\"\n", "4:10: append: \"a b\" is empty or has control characters"},

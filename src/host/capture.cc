@@ -41,7 +41,7 @@ Status Capture::begin_session(Epoch first) {
   history_.reset(first);
   fault_.on_session();
   std::vector<DirtyRun> forgotten;
-  US_TRY(collect_dirty(first, false, forgotten));
+  US_TRY(collect_from_running_guest(first, forgotten));
   history_.reset(first);
   return {};
 }
@@ -58,22 +58,26 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   parts_.stop = stopped - began_;
   // QEMU answers "stop" after it has stopped the rings, so from here on the data path leaves the guest's memory alone.
   US_CHECK(vm_.net().quiescent());
+  // QEMU may write RAM while it saves its devices, and not every tracker bears that.
+  const bool save_first = !vm_.tracker().exact_while_written();
+  if (save_first) US_TRY(vm_.qmp().receive(kQemuTimeout));
+  const Instant quiet = clock_now();
   US_TRY(collect_dirty(epoch, true, out.runs));
   if (!owed.empty()) {
     merge_runs(out.runs, owed, merged_);
     std::swap(out.runs, merged_);
   }
   const Instant scanned = clock_now();
-  parts_.scan = scanned - stopped;
+  parts_.scan = scanned - quiet;
   US_TRY(copy_pages(out));
   out.nic_addresses = vm_.net().snapshot_addresses();
   out.relays = vm_.net().relays().cut(epoch);
   const Instant copied = clock_now();
   parts_.copy = copied - scanned;
-  US_TRY(vm_.qmp().receive(kQemuTimeout));
+  if (!save_first) US_TRY(vm_.qmp().receive(kQemuTimeout));
   US_TRY(read_device_state(out.device_state));
   const Instant saved = clock_now();
-  parts_.save = saved - copied;
+  parts_.save = saved - copied + (quiet - stopped);
   // After QEMU has saved its devices: what it may write to RAM while it does so must not escape the audit.
   if (hashes != nullptr) *hashes = hash_ram(vm_.ram());
   parts_.audit = clock_now() - saved;
@@ -90,7 +94,16 @@ Status Capture::resume() {
   return {};
 }
 
-Status Capture::scan_live(Epoch epoch, std::vector<DirtyRun>& out) { return collect_dirty(epoch, false, out); }
+Status Capture::scan_live(Epoch epoch, std::vector<DirtyRun>& out) { return collect_from_running_guest(epoch, out); }
+
+Status Capture::collect_from_running_guest(Epoch epoch, std::vector<DirtyRun>& out) {
+  if (vm_.tracker().exact_while_written()) return collect_dirty(epoch, false, out);
+  US_TRY(vm_.qmp().execute("stop", nullptr, kQemuTimeout));
+  US_CHECK(vm_.net().quiescent());
+  US_TRY(collect_dirty(epoch, false, out));
+  US_TRY(vm_.qmp().execute("cont", nullptr, kQemuTimeout));
+  return {};
+}
 
 Status Capture::collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& out) {
   scanned_.clear();

@@ -47,8 +47,8 @@ class Capture {
   Status resume();
   const PauseParts& parts() const { return parts_; }
 
-  // The dirty pages so far, watched anew; without stopping anything (for the first synchronisation).
-  // `epoch` is the one that will be the first to carry what is found.
+  // The dirty pages so far, watched anew, while the guest runs (for the first synchronisation).  A tracker that cannot
+  // be exact then stops it for the time of the scan. `epoch` is the one that will be the first to carry what is found.
   Status scan_live(Epoch epoch, std::vector<DirtyRun>& out);
 
   // Who wrote the page last, in this session.
@@ -59,6 +59,7 @@ class Capture {
   Status read_device_state(Bytes& out);
   // Both sources of dirty pages, merged.
   Status collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& out);
+  Status collect_from_running_guest(Epoch epoch, std::vector<DirtyRun>& out);
   void note(const std::vector<DirtyRun>& runs, PageWriter writer, Epoch epoch);
 
   Vm& vm_;

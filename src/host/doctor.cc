@@ -33,14 +33,14 @@ VmConfig usual_machine() {
 }
 
 void examine_host(uint64_t guest_bytes, std::vector<Finding>& out) {
-  out.push_back(probes::probe_kernel());
+  for (Finding& finding :
+       probes::judge_tracking({probes::probe_kernel(), probes::probe_userfaultfd(), probes::probe_pagemap_scan(),
+                               probes::probe_ptrace(), probes::probe_dirty_tracking()},
+                              probes::probe_soft_dirty()))
+    out.push_back(std::move(finding));
   out.push_back(probes::probe_processors());
   out.push_back(probes::probe_memory(guest_bytes));
   out.push_back(probes::probe_memfd());
-  out.push_back(probes::probe_userfaultfd());
-  out.push_back(probes::probe_pagemap_scan());
-  out.push_back(probes::probe_ptrace());
-  out.push_back(probes::probe_dirty_tracking());
   out.push_back(probes::probe_tap());
   out.push_back(probes::probe_bridge());
 }

@@ -42,6 +42,7 @@ Json Primary::status() const {
               {"machine", vm_->identity().machine},
               {"qemu_pid", vm_->process().pid()},
               {"dirty_tracker", vm_->tracker().name()},
+              {"dirty_tracker_reason", vm_->tracker_reason()},
               {"epoch", view.last_cut.value()},
               {"committed_epoch", view.committed.value()},
               {"epochs", stats.epochs},

@@ -15,6 +15,7 @@ nlohmann::json Standby::status() const {
                         {"node", context_.node},
                         {"accelerator", to_text(context_.accelerator)},
                         {"accelerator_reason", context_.accelerator_reason},
+                        {"dirty_tracker", vm_ ? vm_->tracker().name() : ""},
                         {"committed_epoch", view.committed.value()},
                         {"takeovers", nlohmann::json::array()}};
   const std::lock_guard lock(status_mutex_);

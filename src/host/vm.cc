@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "os/choose_tracker.h"
 #include "os/clock.h"
 #include "os/socket.h"
-#include "os/uffd_tracker.h"
 #include "qemu/firmware.h"
 #include "qemu/ram_blocks.h"
 
@@ -30,6 +30,18 @@ Result<std::pair<UniqueFd, UniqueFd>> socket_pair() {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return fail_errno("socketpair", errno);
   return std::pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+TrackerChoice tracker_choice(const VmConfig& config) {
+  switch (config.dirty_tracker) {
+    case DirtyTrackerChoice::kUserfaultfd:
+      return TrackerChoice::kUserfaultfd;
+    case DirtyTrackerChoice::kSoftDirty:
+      return TrackerChoice::kSoftDirty;
+    case DirtyTrackerChoice::kAuto:
+      break;
+  }
+  return TrackerChoice::kAuto;
 }
 
 std::vector<DataPathNic> data_path_nics(const VmConfig& config, const std::string& runtime_directory) {
@@ -67,7 +79,9 @@ Result<std::unique_ptr<Vm>> Vm::launch(const VmConfig& config, Accelerator accel
   US_TRY(vm->qmp_->negotiate(kStartTimeout));
   US_TRY(vm->learn_identity());
   US_TRY(vm->judge_memory(config));
-  US_ASSIGN(vm->tracker_, UffdTracker::attach(vm->process_->pid(), vm->ram_));
+  US_ASSIGN(ChosenTracker chosen, attach_tracker(tracker_choice(config), vm->process_->pid(), vm->ram_));
+  vm->tracker_ = std::move(chosen.tracker);
+  vm->tracker_reason_ = std::move(chosen.reason);
   return vm;
 }
 

@@ -49,6 +49,8 @@ class Vm {
   DataPath& net() { return *net_; }
   QmpClient& qmp() { return *qmp_; }
   DirtyTracker& tracker() { return *tracker_; }
+  // Why this tracker.
+  const std::string& tracker_reason() const { return tracker_reason_; }
   ChildProcess& process() { return *process_; }
   const VmIdentity& identity() const { return identity_; }
   // RAM blocks beside the guest's own RAM: ROMs that QEMU makes from its files on each host (qemu/ram_blocks.h).
@@ -79,6 +81,7 @@ class Vm {
   std::unique_ptr<QmpClient> qmp_;
   std::unique_ptr<ChildProcess> process_;
   std::unique_ptr<DirtyTracker> tracker_;
+  std::string tracker_reason_;
   VmIdentity identity_;
   std::vector<std::string> other_blocks_;
 };
