@@ -249,6 +249,11 @@ Result<Json> Node::on_request(const Json& request) {
     if (primary_ == nullptr) return fail(ErrorKind::kRefused, "this host is not the primary; ask the other one");
     return primary_->flows();
   }
+  if (command == "epochs") {
+    const std::lock_guard lock(role_mutex_);
+    if (primary_ == nullptr) return fail(ErrorKind::kRefused, "this host is not the primary; ask the other one");
+    return primary_->epochs();
+  }
   if (command == "set") return ask(CommandKind::kSet, request.value("assignment", std::string()));
   if (command == "audit") {
     const std::chrono::seconds limit = kCommandLimit + std::chrono::seconds(context_.config.memory_bytes >> 27);
@@ -257,7 +262,7 @@ Result<Json> Node::on_request(const Json& request) {
   }
   if (command == "switchover") return ask(CommandKind::kSwitchover, {});
   if (command == "stop") return ask(CommandKind::kStop, {});
-  return fail(ErrorKind::kInput, "unknown command; there are status, flows, audit, set, switchover and stop");
+  return fail(ErrorKind::kInput, "unknown command; there are status, flows, epochs, audit, set, switchover and stop");
 }
 
 void Node::watch_signals() {

@@ -47,9 +47,9 @@ Result<std::unique_ptr<Primary>> Primary::create(NodeContext& context, std::uniq
   US_ASSIGN(EventFd wake, EventFd::create());
   US_ASSIGN(EventFd coordinator_wake, EventFd::create());
   std::unique_ptr<Primary> primary(new Primary(context, std::move(vm), takeovers, commands, std::move(wake)));
-  primary->coordinator_ =
-      std::make_unique<PrimaryCoordinator>(context.failover(), generation, primary->vm_->net(), context.arbiter,
-                                           context.heartbeats.get(), std::move(coordinator_wake), primary->wake_);
+  primary->coordinator_ = std::make_unique<PrimaryCoordinator>(
+      context.failover(), generation, primary->vm_->net(), context.arbiter, context.heartbeats.get(),
+      std::move(coordinator_wake), primary->wake_, primary->epoch_times_);
   return primary;
 }
 
@@ -239,6 +239,7 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
   dirty_.clear();
   const Epoch number = next_epoch_;
   ++next_epoch_;
+  epoch_times_.on_cut(number, began, epoch->pages);
   // Before the guest runs on: its next frame must find the gate closed.
   const auto [still_linked, stay_stopped] = coordinator_->with_core([&](PrimaryCore& core) {
     const bool linked = core.takes_cut();
@@ -256,6 +257,7 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
       return on_qemu_failure(resumed.error());
     }
     guest_stopped_ = false;
+    epoch_times_.on_resumed(number, clock_now());
   }
   stats_.on_epoch(capture_.parts(), epoch->pages, epoch->device_state.size(), began - resumed_at_);
   {

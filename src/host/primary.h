@@ -19,6 +19,7 @@
 #include "host/capture.h"
 #include "host/command_queue.h"
 #include "host/dial.h"
+#include "host/epoch_times.h"
 #include "host/node_context.h"
 #include "host/primary_audit.h"
 #include "host/primary_coordinator.h"
@@ -45,6 +46,8 @@ class Primary {
   // Any thread.
   nlohmann::json status() const;
   nlohmann::json flows() const { return vm_->net().relays().flows(); }
+  // The latest epochs, oldest first: {"epoch", "stopped_ns", "resumed_ns", "committed_ns", "pages"}; null: not yet.
+  nlohmann::json epochs() const;
 
  private:
   Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<TakeoverRecord>& takeovers, CommandQueue& commands,
@@ -84,6 +87,7 @@ class Primary {
   EventFd wake_;
   Capture capture_;
   PrimaryStats stats_;
+  EpochTimes epoch_times_;
   std::unique_ptr<PrimaryCoordinator> coordinator_;
 
   PrimaryAudit audit_;

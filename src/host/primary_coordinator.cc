@@ -21,11 +21,12 @@ constexpr Duration kIdlePoll = Duration::seconds(1);
 
 PrimaryCoordinator::PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net,
                                        std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake,
-                                       EventFd& engine_wake)
+                                       EventFd& engine_wake, EpochTimes& epoch_times)
     : config_(config),
       net_(net),
       heartbeat_socket_(heartbeat_socket),
       engine_wake_(engine_wake),
+      epoch_times_(epoch_times),
       own_wake_(std::move(own_wake)),
       claims_(std::move(arbiter),
               [this](const ClaimAnswer& answer) {
@@ -93,6 +94,7 @@ void PrimaryCoordinator::settle() {
     noted_commit_ = core_.committed();
     net_.commit(noted_commit_);
     const Instant now = clock_now();
+    epoch_times_.on_commit(noted_commit_, now);
     while (!cut_at_.empty() && cut_at_.begin()->first <= noted_commit_) {
       commit_.record(now - cut_at_.begin()->second);
       cut_at_.erase(cut_at_.begin());

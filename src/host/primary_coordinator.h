@@ -20,6 +20,7 @@
 #include "core/replica/wire_heartbeat.h"
 #include "host/claim_worker.h"
 #include "host/data_path.h"
+#include "host/epoch_times.h"
 #include "host/primary_audit.h"
 #include "os/event_fd.h"
 #include "os/socket.h"
@@ -38,7 +39,8 @@ struct StandbyPeer {
 class PrimaryCoordinator {
  public:
   PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net,
-                     std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake, EventFd& engine_wake);
+                     std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake, EventFd& engine_wake,
+                     EpochTimes& epoch_times);
   ~PrimaryCoordinator();
 
   // Takes over the peer's answers and heartbeats; its stream stays open until detach() has returned.
@@ -98,6 +100,7 @@ class PrimaryCoordinator {
   DataPath& net_;
   const int heartbeat_socket_;
   EventFd& engine_wake_;
+  EpochTimes& epoch_times_;
   EventFd own_wake_;
   ClaimWorker claims_;
 

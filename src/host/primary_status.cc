@@ -88,4 +88,16 @@ Json Primary::status() const {
   return out;
 }
 
+Json Primary::epochs() const {
+  Json out = Json::array();
+  const auto nanos = [](const std::optional<Instant>& at) { return at ? Json(at->to_nanos()) : Json(); };
+  for (const EpochTimes::Times& times : epoch_times_.latest())
+    out.push_back({{"epoch", times.epoch.value()},
+                   {"stopped_ns", times.stopped.to_nanos()},
+                   {"resumed_ns", nanos(times.resumed)},
+                   {"committed_ns", nanos(times.committed)},
+                   {"pages", times.pages}});
+  return out;
+}
+
 }  // namespace us
