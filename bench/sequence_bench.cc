@@ -1,11 +1,18 @@
 // One connection, packet by packet: what the client's interface saw of a transfer without epochs, under plain output
 // commit and with all optimizations, beside the instants at which epochs were cut and committed.  For the time-sequence
-// plot of the report: `./do bench sequence DIRECTORY`; docs/evaluation-data.md describes the files.
+// plot of the report: `./do bench sequence --results DIR`.
+//
+// Series (docs/evaluation-data.md), each connection from its SYN: data-WHO (the last byte of a segment with data that
+// WHO, guest or client, sent), ack-WHO (what a segment of WHO's newly acknowledged), epoch-stopped, epoch-resumed,
+// epoch-committed (which epoch).  Row: duration, to the last segment with data.
 //
 // One machine does all: first without a standby, then protected.  The captures are made by tcpdump in the client's
 // namespace.  Needs root and the guest.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -21,6 +28,7 @@
 #include <map>
 #include <thread>
 
+#include "common/results.h"
 #include "demo/cluster.h"
 #include "host/control_server.h"
 #include "os/child_process.h"
@@ -40,14 +48,19 @@ void on_signal(int) { interrupted = true; }
 constexpr Duration kBoot = Duration::seconds(90);
 constexpr Duration kSettle = Duration::millis(1200);  // the epoch that ran when the length changed may be a long one
 constexpr uint16_t kHttpPort = 80, kSinkPort = 9000;
+constexpr useconds_t kApartUs = 200'000;    // the last packets of a connection are no part of the next
+constexpr int64_t kAroundNs = 200'000'000;  // epochs shown before and after a connection
 constexpr const char* kInterface = "wire0";
 
 struct Options {
-  std::string directory;
+  std::string results;
+  std::string step = "sequence";
   int epoch_ms = 50;
   int rtt_ms = 2;
   int mbit = 150;
-  int repeat = 5;
+  int rounds = 5;
+  bool quick = false;
+  bool estimate = false;
   size_t bytes = 4'000'000;
   size_t fetch_bytes = 100'000;
 };
@@ -95,6 +108,7 @@ class Recorder {
     if (log.find("\n0 packets dropped by kernel") == std::string::npos)
       return fail(ErrorKind::kSystem, "the capture is not whole: " + log);
     std::ifstream in(file_, std::ios::binary);
+    std::filesystem::remove(log_);
     const Bytes bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
     return read_capture(bytes, port);
   }
@@ -146,10 +160,9 @@ Status upload(const Client& client, size_t bytes) {
 
 class Bench {
  public:
-  explicit Bench(const Options& options) : options_(options) {}
+  Bench(const Options& options, Results results) : options_(options), results_(std::move(results)) {}
 
   Status run() {
-    US_TRY(open_files());
     demo::ClusterOptions o;
     o.prefix = fmt::format("us-{}", ::getpid());
     o.program = US_PROGRAM;
@@ -172,25 +185,16 @@ class Bench {
       US_TRY(cluster_->sleep(kSettle));
       US_TRY(measure(mode));
     }
-    segments_.close(), epochs_.close(), runs_.close();
-    if (!segments_ || !epochs_ || !runs_) return fail(ErrorKind::kSystem, "cannot write to " + options_.directory);
-    return {};
+    return results_.status();
   }
 
  private:
-  Status open_files() {
-    std::error_code error;
-    std::filesystem::create_directories(options_.directory, error);
-    const std::filesystem::path base = options_.directory;
-    segments_.open(base / "sequence.csv");
-    epochs_.open(base / "sequence-epochs.csv");
-    runs_.open(base / "sequence-runs.csv");
-    if (!segments_ || !epochs_ || !runs_) return fail(ErrorKind::kSystem, "cannot write to " + options_.directory);
-    segments_ << "transfer,mode,run,time_ms,from,flags,sequence,bytes,acknowledged,window\n";
-    epochs_ << "transfer,mode,run,epoch,stopped_ms,resumed_ms,committed_ms,pages\n";
-    runs_ << "transfer,mode,run,epoch_ms,bytes,rtt_ms,mbit,duration_ms\n";
-    return {};
-  }
+  // Of one connection in the capture.
+  struct Span {
+    int64_t begin = 0, end = 0;  // its SYN, its last segment with data
+    int64_t guest_acknowledged = 0, client_acknowledged = 0;
+    Key key;
+  };
 
   Result<json> ask(const json& request) {
     const std::string runtime = (cluster_->log_file(0).parent_path() / "runtime").string();
@@ -208,65 +212,83 @@ class Bench {
   Status measure(const std::string& mode, const Transfer& transfer) {
     const demo::NetNs& ns = cluster_->lab().client();
     const Client client{ns, demo::kGuestAddress, "cubic", interrupted};
-    const auto file = std::filesystem::path(options_.directory) / fmt::format("{}-{}.pcap", transfer.name, mode);
-    US_ASSIGN(Recorder recorder, Recorder::start(ns, transfer.port, file));
-    for (int run = 0; run < options_.repeat; ++run) {
+    US_ASSIGN(Recorder recorder, Recorder::start(ns, transfer.port, results_.capture_file(transfer.name + "-" + mode)));
+    for (int round = 0; round < options_.rounds; ++round) {
       if (interrupted) return fail(ErrorKind::kRefused, "interrupted");
       if (transfer.upload)
         US_TRY(upload(client, transfer.bytes));
       else
         US_TRY(measure_fetches(client, transfer.bytes, 1, Duration::seconds(30)));
-      ::usleep(200'000);  // its last packets are no part of the next
+      ::usleep(kApartUs);
     }
-    US_ASSIGN(const json epochs, ask({{"command", "epochs"}}));
+    const int64_t clock_offset = realtime_ns() - clock_now().to_nanos();
+    US_ASSIGN(const json epochs, mode == "unprotected" ? json::array() : ask({{"command", "epochs"}}));
     US_ASSIGN(const auto segments, recorder.stop(transfer.port));
-    return write(mode, transfer, segments, epochs);
-  }
-
-  // Of the connections in the capture, in the order in which they began.
-  Status write(const std::string& mode, const Transfer& transfer, const std::vector<CapturedSegment>& segments,
-               const json& epochs) {
-    std::vector<uint16_t> ports;
-    std::map<uint16_t, std::pair<int64_t, int64_t>> span;  // from its SYN to its last segment with data
-    for (const CapturedSegment& s : segments) {
-      if (span.count(s.client_port) == 0) ports.push_back(s.client_port), span[s.client_port] = {s.at_ns, s.at_ns};
-      if (s.bytes > 0 && s.from_server != transfer.upload) span[s.client_port].second = s.at_ns;
+    std::map<uint16_t, Span> spans = spans_of(mode, transfer, segments);
+    if (spans.size() != static_cast<size_t>(options_.rounds))
+      return fail(ErrorKind::kSystem, fmt::format("{} connections captured, not {}", spans.size(), options_.rounds));
+    for (const CapturedSegment& s : segments) write(s, spans[s.client_port]);
+    for (const auto& [port, span] : spans) {
+      results_.row(span.key, "duration", millis(span.end - span.begin), "ms");
+      write(epochs, clock_offset, span);
+      fmt::print("{} {} round {}: {:.1f} ms\n", mode, transfer.name, span.key.round, millis(span.end - span.begin));
     }
-    if (ports.size() != static_cast<size_t>(options_.repeat))
-      return fail(ErrorKind::kSystem, fmt::format("{} connections captured, not {}", ports.size(), options_.repeat));
-    for (const CapturedSegment& s : segments) {
-      const auto run = std::find(ports.begin(), ports.end(), s.client_port) - ports.begin();
-      segments_ << fmt::format("{},{},{},{:.4f},{},{},{},{},{},{}\n", transfer.name, mode, run + 1,
-                               static_cast<double>(s.at_ns - span[s.client_port].first) / 1e6,
-                               s.from_server ? "guest" : "client", s.flags, s.sequence, s.bytes, s.acknowledged,
-                               s.window);
-    }
-    for (size_t i = 0; i < ports.size(); ++i) {
-      const auto [begin, end] = span[ports[i]];
-      const int epoch_ms = mode == "unprotected" ? 0 : options_.epoch_ms;
-      runs_ << fmt::format("{},{},{},{},{},{},{},{:.4f}\n", transfer.name, mode, i + 1, epoch_ms, transfer.bytes,
-                           options_.rtt_ms, options_.mbit, static_cast<double>(end - begin) / 1e6);
-      write_epochs(transfer.name + "," + mode, i + 1, begin, end, epochs);
-    }
-    const auto [begin, end] = span[ports[0]];
-    fmt::print("{} {}: {} segments, first connection {:.1f} ms\n", mode, transfer.name, segments.size(),
-               static_cast<double>(end - begin) / 1e6);
     return {};
   }
 
-  // Those that touch [begin, end], which are of the capture's clock.
-  void write_epochs(const std::string& what, size_t run, int64_t begin, int64_t end, const json& epochs) {
-    const int64_t offset = realtime_ns() - clock_now().to_nanos();
-    const auto relative = [&](const json& at) {
-      return at.is_null() ? std::string()
-                          : fmt::format("{:.4f}", static_cast<double>(at.get<int64_t>() + offset - begin) / 1e6);
-    };
+  // The connections by the client's port; rounds count in the order in which they began.
+  std::map<uint16_t, Span> spans_of(const std::string& mode, const Transfer& transfer,
+                                    const std::vector<CapturedSegment>& segments) const {
+    std::map<uint16_t, Span> spans;
+    for (const CapturedSegment& s : segments) {
+      const auto [found, is_new] = spans.try_emplace(s.client_port);
+      Span& span = found->second;
+      if (is_new) {
+        span.begin = span.end = s.at_ns;
+        span.key = key_of(mode, transfer, static_cast<int>(spans.size()));
+      }
+      if (s.bytes > 0 && s.from_server != transfer.upload) span.end = s.at_ns;
+    }
+    return spans;
+  }
+
+  Key key_of(const std::string& mode, const Transfer& transfer, int round) const {
+    Key key;
+    key.scenario = "sequence";
+    key.params = fmt::format("transfer={};bytes={};mbit={}", transfer.name, transfer.bytes, options_.mbit);
+    key.mode = mode;
+    if (mode != "unprotected") key.epoch = std::to_string(options_.epoch_ms);
+    key.direction = transfer.upload ? "client-to-guest" : "guest-to-client";
+    key.mtu = 1500;
+    key.rtt_ms = options_.rtt_ms;
+    key.cc = "cubic";
+    key.round = round;
+    return key;
+  }
+
+  static double millis(int64_t nanos) { return static_cast<double>(nanos) / 1e6; }
+
+  void write(const CapturedSegment& s, Span& span) {
+    const std::string who = s.from_server ? "guest" : "client";
+    const double at = millis(s.at_ns - span.begin);
+    if (s.bytes > 0) results_.point(span.key, "data-" + who, at, static_cast<double>(s.sequence + s.bytes), "byte");
+    int64_t& acknowledged = s.from_server ? span.guest_acknowledged : span.client_acknowledged;
+    if (s.flags.find('A') == std::string::npos || s.acknowledged == acknowledged) return;
+    acknowledged = s.acknowledged;
+    results_.point(span.key, "ack-" + who, at, static_cast<double>(acknowledged), "byte");
+  }
+
+  // The epochs that touch the connection's time.
+  void write(const json& epochs, int64_t clock_offset, const Span& span) {
     for (const json& e : epochs) {
-      const int64_t stopped = e["stopped_ns"].get<int64_t>() + offset;
-      const int64_t last = e["committed_ns"].is_null() ? stopped : e["committed_ns"].get<int64_t>() + offset;
-      if (last < begin - 100'000'000 || stopped > end + 100'000'000) continue;
-      epochs_ << fmt::format("{},{},{},{},{},{},{}\n", what, run, e["epoch"].get<uint64_t>(), relative(e["stopped_ns"]),
-                             relative(e["resumed_ns"]), relative(e["committed_ns"]), e["pages"].get<uint64_t>());
+      const int64_t stopped = e["stopped_ns"].get<int64_t>() + clock_offset;
+      if (stopped < span.begin - kAroundNs || stopped > span.end + kAroundNs) continue;
+      for (const char* what : {"stopped", "resumed", "committed"}) {
+        const json& at = e[std::string(what) + "_ns"];
+        if (at.is_null()) continue;
+        results_.point(span.key, std::string("epoch-") + what, millis(at.get<int64_t>() + clock_offset - span.begin),
+                       e["epoch"].get<double>(), "epoch");
+      }
     }
   }
 
@@ -277,9 +299,23 @@ class Bench {
   }
 
   const Options options_;
+  Results results_;
   std::unique_ptr<Cluster> cluster_;
-  std::ofstream segments_, epochs_, runs_;
 };
+
+int run(const Options& options) {
+  // Two boots of QEMU, a synchronisation, nine captures.
+  if (options.estimate) return fmt::print("{}\n", 30 + 12 * options.rounds), 0;
+  if (options.results.empty())
+    return fmt::print(stderr, "sequence bench: --results is needed: captures want a place\n"), 2;
+  auto opened = Results::open(options.results, options.step);
+  if (!opened) return fmt::print(stderr, "sequence bench: {}\n", opened.error().message), 2;
+  const Status done = Bench(options, std::move(*opened)).run();
+  if (interrupted) return 130;
+  if (done) return 0;
+  fmt::print(stderr, "sequence bench: {}\n", done.error().message);
+  return 1;
+}
 
 }  // namespace
 }  // namespace us::bench
@@ -287,27 +323,27 @@ class Bench {
 int main(int argc, char** argv) {
   CLI::App app{"Captures single connections without epochs, under output commit and with all optimizations."};
   us::bench::Options options;
-  app.add_option("DIRECTORY", options.directory, "where the files go")->required();
+  app.add_option("--results", options.results, "directory of the evaluation's data");
+  app.add_option("--step", options.step, "name of its files")->capture_default_str();
+  app.add_option("--rounds", options.rounds, "connections of each kind")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100));
+  app.add_flag("--quick", options.quick, "three rounds");
+  app.add_flag("--estimate", options.estimate, "print how many seconds it takes, and do nothing");
   app.add_option("--epoch", options.epoch_ms, "length of an epoch, ms")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
   app.add_option("--rtt", options.rtt_ms, "of the line, ms")->capture_default_str()->check(CLI::Range(0, 500));
   app.add_option("--mbit", options.mbit, "of the line")->capture_default_str()->check(CLI::Range(1, 10'000));
-  app.add_option("--repeat", options.repeat, "connections of each kind")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100));
   app.add_option("--bytes", options.bytes, "of a bulk transfer")
       ->capture_default_str()
       ->check(CLI::Range(1000, 100'000'000));
   CLI11_PARSE(app, argc, argv);
+  if (options.quick && app.count("--rounds") == 0) options.rounds = 3;
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   struct sigaction action {};
   action.sa_handler = us::bench::on_signal;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
-  if (const us::Status done = us::bench::Bench(options).run(); !done) {
-    fmt::print(stderr, "sequence bench: {}\n", done.error().message);
-    return 1;
-  }
-  return 0;
+  return us::bench::run(options);
 }

@@ -1,0 +1,217 @@
+"""The raw data of an evaluation, read and judged (docs/evaluation-data.md is the format).
+
+A Run holds every row, sample and point of a directory, and `problems`: what could not be read, in words for a person.
+A line that is not as the format says is left out and becomes a problem; it never becomes a figure.
+
+Ratios are formed within a round of a step, against the row of the same load whose mode is `unprotected`; a row without
+such a partner gives none.
+"""
+
+import csv
+import json
+import math
+from collections import defaultdict, namedtuple
+from pathlib import Path
+from statistics import median
+
+KEY = ["scenario", "params", "mode", "epoch_ms", "direction", "mtu", "rtt_ms", "loss", "cc", "round"]
+TAIL = {"rows": ["metric", "value", "unit"],
+        "samples": ["metric", "value", "count", "unit"],
+        "series": ["metric", "t_ms", "value", "unit"]}
+REFERENCE = "unprotected"
+PROBLEMS_SHOWN_PER_FILE = 3
+
+# What is measured, without how the machine was set (mode, epoch) and without the round.
+Load = namedtuple("Load", "step scenario params direction mtu rtt_ms loss cc metric")
+Row = namedtuple("Row", "load mode epoch round value unit")
+Sample = namedtuple("Sample", "load mode epoch round value count unit")
+Point = namedtuple("Point", "load mode epoch round t_ms value unit")
+# Median, least and greatest of `n` values.
+Spread = namedtuple("Spread", "median low high n")
+# `ratio` is a Spread of the rounds' ratios, or None where there is no partner.
+Figure = namedtuple("Figure", "load mode epoch unit value ratio")
+
+
+def spread(values):
+    """None when there are no values."""
+    values = list(values)
+    return Spread(median(values), min(values), max(values), len(values)) if values else None
+
+
+def params_of(load):
+    """The parameters of a load as a dictionary of texts."""
+    return dict(part.split("=", 1) for part in load.params.split(";") if "=" in part)
+
+
+def epoch_number(epoch):
+    """Milliseconds, or None for `adaptive` and for a mode without epochs."""
+    try:
+        return float(epoch)
+    except ValueError:
+        return None
+
+
+def epoch_order(epoch):
+    number = epoch_number(epoch)
+    return (number is None and epoch != "", number if number is not None else -1)
+
+
+class Run:
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.problems = []
+        self.info = self._read_info()
+        self.rows = self._read("rows", self._row)
+        self.samples = self._read("samples", self._sample)
+        self.series = self._read("series", self._point)
+        self._check_repeated()
+
+    @property
+    def machine(self):
+        return self.info.get("machine", {})
+
+    @property
+    def steps(self):
+        return self.info.get("steps", [])
+
+    # ---- reading ----
+
+    def _read_info(self):
+        file = self.directory / "run.json"
+        try:
+            info = json.loads(file.read_text(encoding="utf-8"))
+        except OSError:
+            self.problems.append("run.json is missing: nothing is known of the machine and of the steps")
+            return {}
+        except ValueError as error:
+            self.problems.append(f"run.json cannot be read: {error}")
+            return {}
+        if not isinstance(info, dict):
+            self.problems.append("run.json is not an object")
+            return {}
+        if info.get("format") != 1:
+            self.problems.append(f"run.json has format {info.get('format')!r}; this program knows format 1")
+        return info
+
+    def _read(self, kind, make):
+        out = []
+        for file in sorted((self.directory / kind).glob("*.csv")):
+            out.extend(self._read_file(file, kind, make))
+        return out
+
+    def _read_file(self, file, kind, make):
+        name = f"{kind}/{file.name}"
+        good, bad = [], []
+        try:
+            with open(file, newline="", encoding="utf-8") as stream:
+                lines = csv.reader(stream)
+                header = next(lines, [])
+                if header != KEY + TAIL[kind]:
+                    self.problems.append(f"{name}: the first line does not name the columns of {kind}; left out")
+                    return []
+                for fields in lines:
+                    try:
+                        good.append(make(file.stem, fields))
+                    except ValueError as error:
+                        bad.append(f"{name}, line {lines.line_num}: {error}")
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            bad.append(f"{name}: {error}")
+        self.problems.extend(bad[:PROBLEMS_SHOWN_PER_FILE])
+        if len(bad) > PROBLEMS_SHOWN_PER_FILE:
+            self.problems.append(f"{name}: {len(bad) - PROBLEMS_SHOWN_PER_FILE} more lines like these")
+        return good
+
+    @staticmethod
+    def _key(step, fields, columns, metric):
+        if len(fields) != columns:
+            raise ValueError(f"{len(fields)} fields instead of {columns}")
+        if not metric:
+            raise ValueError("no metric")
+        load = Load(step, fields[0], fields[1], fields[4], int(fields[5] or 0), _number(fields[6] or "0"),
+                    _number(fields[7] or "0"), fields[8], metric)
+        return load, fields[2], fields[3], int(fields[9])
+
+    def _row(self, step, f):
+        load, mode, epoch, number = self._key(step, f, 13, f[10] if len(f) > 10 else "")
+        return Row(load, mode, epoch, number, _number(f[11]), f[12])
+
+    def _sample(self, step, f):
+        load, mode, epoch, number = self._key(step, f, 14, f[10] if len(f) > 10 else "")
+        count = int(f[12])
+        if count < 1:
+            raise ValueError("a count below 1")
+        return Sample(load, mode, epoch, number, _number(f[11]), count, f[13])
+
+    def _point(self, step, f):
+        load, mode, epoch, number = self._key(step, f, 14, f[10] if len(f) > 10 else "")
+        return Point(load, mode, epoch, number, _number(f[11]), _number(f[12]), f[13])
+
+    def _check_repeated(self):
+        """A measurement that is there twice: the later one counts."""
+        latest = {}
+        for row in self.rows:
+            latest[(row.load, row.mode, row.epoch, row.round)] = row
+        repeated = len(self.rows) - len(latest)
+        if repeated:
+            self.problems.append(f"{repeated} rows have the same key as a later one, which counts")
+            self.rows = list(latest.values())
+
+    # ---- asking ----
+
+    def figures(self, scenario=None, metric=None):
+        """One Figure for each load and setting, in the order in which they were measured."""
+        groups = defaultdict(dict)
+        for row in self.rows:
+            if scenario in (None, row.load.scenario) and metric in (None, row.load.metric):
+                groups[(row.load, row.mode, row.epoch, row.unit)][row.round] = row.value
+        out = []
+        for (load, mode, epoch, unit), rounds in groups.items():
+            reference = groups.get((load, REFERENCE, "", unit), {})
+            ratios = [value / reference[number] for number, value in rounds.items() if reference.get(number)]
+            out.append(Figure(load, mode, epoch, unit, spread(rounds.values()), spread(ratios)))
+        return out
+
+    def figure(self, load, mode, epoch):
+        """The Figure of one load and setting, or None."""
+        for figure in self.figures(load.scenario, load.metric):
+            if (figure.load, figure.mode, figure.epoch) == (load, mode, epoch):
+                return figure
+        return None
+
+    def rounds(self, load, mode, epoch):
+        """Values by round."""
+        return {r.round: r.value for r in self.rows if (r.load, r.mode, r.epoch) == (load, mode, epoch)}
+
+    def distribution(self, load, mode, epoch):
+        """Sorted (value, count) of all rounds."""
+        bins = defaultdict(int)
+        for sample in self.samples:
+            if (sample.load, sample.mode, sample.epoch) == (load, mode, epoch):
+                bins[sample.value] += sample.count
+        return sorted(bins.items())
+
+    def loads(self, kind, scenario=None, metric=None):
+        """The loads of `rows`, `samples` or `series`, in the order of the files."""
+        out = {}
+        for entry in getattr(self, kind):
+            if scenario in (None, entry.load.scenario) and metric in (None, entry.load.metric):
+                out[entry.load] = None
+        return list(out)
+
+
+def quantile(bins, share):
+    """The value that `share` of the samples do not exceed; None without samples."""
+    total = sum(count for _, count in bins)
+    seen = 0
+    for value, count in bins:
+        seen += count
+        if seen >= share * total:
+            return value
+    return None
+
+
+def _number(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not a finite number")
+    return value
