@@ -61,8 +61,22 @@ def colour(mode):
     return look(mode)["color"]
 
 
+def plain_log(axis):
+    """Plain numbers on a logarithmic axis, also between the powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def figure(rows=1, columns=1, height=2.6, **keywords):
     return plt.subplots(rows, columns, figsize=(WIDTH, height), squeeze=False, **keywords)
+
+
+def from_zero(axes):
+    """From 0 to a little above the highest point, so that no marker is cut off."""
+    axes.autoscale_view()
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.05)
 
 
 def legend_below(fig, handles, columns=4, labels=None):

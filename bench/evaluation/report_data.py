@@ -65,6 +65,7 @@ class Run:
         self.samples = self._read("samples", self._sample)
         self.series = self._read("series", self._point)
         self._check_repeated()
+        self._figures = {}
 
     @property
     def machine(self):
@@ -160,6 +161,11 @@ class Run:
 
     def figures(self, scenario=None, metric=None):
         """One Figure for each load and setting, in the order in which they were measured."""
+        if (scenario, metric) not in self._figures:
+            self._figures[(scenario, metric)] = self._make_figures(scenario, metric)
+        return self._figures[(scenario, metric)]
+
+    def _make_figures(self, scenario, metric):
         groups = defaultdict(dict)
         for row in self.rows:
             if scenario in (None, row.load.scenario) and metric in (None, row.load.metric):

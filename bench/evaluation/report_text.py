@@ -1,0 +1,187 @@
+"""The report's parts in Markdown: machine, verdicts, tables."""
+
+from report_claims import FAILS, NO_DATA, number, sentence
+from report_data import REFERENCE, epoch_order, params_of
+import plots_style as style
+
+DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways"}
+TAKEOVER_ORDER = ["stall", "quiet-before", "detection", "arbitration", "restore", "announcement", "first-byte"]
+HIDDEN = ("sequence",)  # drawn, not listed
+CHECKS_SHOWN = 40
+
+
+def table(header, rows):
+    if not rows:
+        return ""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def spread_text(spread):
+    """median (least to greatest)"""
+    if spread is None:
+        return "-"
+    if spread.n == 1 or spread.low == spread.high:
+        return number(spread.median)
+    return f"{number(spread.median)} ({number(spread.low)}–{number(spread.high)})"
+
+
+def cell(figure):
+    """Value, and the ratio to unprotected where there is one."""
+    if figure is None:
+        return ""
+    text = spread_text(figure.value)
+    if figure.ratio and figure.mode != REFERENCE:
+        text += f"; **{figure.ratio.median:.2f}**"
+        if figure.ratio.n > 1:
+            text += f" ({figure.ratio.low:.2f}–{figure.ratio.high:.2f})"
+    return text
+
+
+def load_title(load):
+    words = [load.scenario]
+    if load.direction:
+        words.append(DIRECTIONS.get(load.direction, load.direction))
+    if load.rtt_ms or load.loss:
+        words.append(f"round trip {load.rtt_ms:g} ms, loss {load.loss * 100:g} %")
+    if load.mtu:
+        words.append(f"MTU {load.mtu}")
+    if load.cc:
+        words.append(f"client {load.cc}")
+    words += [f"{k} {v}" for k, v in params_of(load).items()]
+    return ", ".join(words)
+
+
+# ---- machine and steps ----
+
+def machine(run):
+    m = run.machine
+    rows = [[key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list) else value]
+            for key, value in m.items()]
+    commits = sorted({s.get("commit", "") for s in run.steps if s.get("status") == "done"} - {""})
+    rows.append(["commit", run.info.get("commit", "not known") + (" with local changes" if run.info.get("dirty") else "")])
+    text = table(["", ""], rows)
+    if len(commits) > 1:
+        text += f"\n**The steps were made with {len(commits)} different commits**: {', '.join(commits)}.\n"
+    if not run.info.get("complete", False):
+        text += "\n**This run is not complete**; what is missing is listed under Steps.\n"
+    return text
+
+
+def steps(run):
+    rows = []
+    for step in run.steps:
+        load = step.get("load_average_before") or []
+        rows.append([step.get("name", "?"), step.get("status", "?"), f"{step.get('seconds') or 0:.0f}",
+                     f"{load[0]:.1f}" if load else "-",
+                     " ".join(str(step.get("note") or "").replace("|", "/").split())[-300:]])
+    return table(["step", "status", "s", "load before", "note"], rows)
+
+
+# ---- verdicts ----
+
+def verdicts(judged):
+    text = table(["claim", "", "figures"],
+                 [[v.claim.text, sentence(v), claim_figures(v)] for v in judged])
+    failed = [v for v in judged if v.word == FAILS]
+    if failed:
+        text += "\nWhere they do not hold:\n\n"
+        for v in failed:
+            misses = [c for c in v.checks if not c.holds]
+            text += f"* {v.claim.name}: " + "; ".join(f"{c.subject}: {c.figure}" for c in misses[:CHECKS_SHOWN])
+            text += f"; and {len(misses) - CHECKS_SHOWN} more\n" if len(misses) > CHECKS_SHOWN else "\n"
+    missing = [v.claim.name for v in judged if v.word == NO_DATA]
+    if missing:
+        text += f"\nNot judged, because nothing of it was measured: {', '.join(missing)}.\n"
+    return text
+
+
+def claim_figures(verdict):
+    if len(verdict.checks) == 1:
+        return verdict.checks[0].figure
+    plain = []
+    for check in verdict.checks:
+        try:
+            plain.append(float(check.figure))
+        except ValueError:
+            return f"{len(verdict.checks)} checks" if verdict.checks else ""
+    return f"{min(plain):.3f} to {max(plain):.3f}" if plain else ""
+
+
+# ---- tables of figures ----
+
+def figures(run):
+    """One table for each scenario and metric: a line for each load and mode, a column for each epoch length."""
+    by_table = {}
+    for figure in run.figures():
+        if figure.load.scenario not in HIDDEN + ("takeover", "scale"):
+            by_table.setdefault((figure.load.scenario, figure.load.metric, figure.unit), []).append(figure)
+    parts = []
+    for (scenario, metric, unit), found in by_table.items():
+        parts.append(f"### {scenario}: {metric}, {unit}\n\n" + figure_table(found))
+    return "\n".join(parts)
+
+
+def figure_table(found):
+    epochs = sorted({f.epoch for f in found if f.epoch}, key=epoch_order)
+    loads = list(dict.fromkeys(f.load for f in found))
+    rows = []
+    for load in loads:
+        here = [f for f in found if f.load == load]
+        for mode in style.order({f.mode for f in here}):
+            of_mode = {f.epoch: f for f in here if f.mode == mode}
+            counts = sorted({f.value.n for f in of_mode.values()})
+            rows.append([load_title(load)[len(load.scenario):].lstrip(", "), f"`{mode}`" if mode else "",
+                         cell(of_mode.get("")), *(cell(of_mode.get(e)) for e in epochs),
+                         "–".join(map(str, [counts[0], counts[-1]] if len(counts) > 1 else counts))])
+    header = ["load", "mode", "no epochs", *(e if e == "adaptive" else f"{e} ms" for e in epochs), "n"]
+    empty = [i for i in range(len(header)) if i not in (0, 1) and not any(row[i] for row in rows)]
+    keep = [i for i in range(len(header)) if i not in empty]
+    return table([header[i] for i in keep], [[row[i] for i in keep] for row in rows])
+
+
+def takeovers(run):
+    """Median and spread of each part, a column for each case."""
+    values = {}
+    for row in run.rows:
+        if row.load.scenario == "takeover":
+            params = params_of(row.load)
+            case = (params.get("fault", "kill"), params.get("load", ""), row.epoch)
+            name = row.load.metric + (f", {params['client']}" if row.load.metric == "stall" and "client" in params else "")
+            values.setdefault(name, {}).setdefault(case, []).append(row.value)
+    cases = sorted({c for by_case in values.values() for c in by_case}, key=lambda c: (c[0], c[1], epoch_order(c[2])))
+    if not cases:
+        return ""
+    names = sorted(values, key=lambda n: (TAKEOVER_ORDER.index(n.split(",")[0])
+                                          if n.split(",")[0] in TAKEOVER_ORDER else 99, n))
+    rows = [[name, *(takeover_cell(values[name].get(case)) for case in cases)] for name in names]
+    header = ["ms", *(f"{load}, {fault}, {epoch} ms" for fault, load, epoch in cases)]
+    return table(header, rows)
+
+
+def takeover_cell(values):
+    if not values:
+        return ""
+    ordered = sorted(values)
+    def at(share):
+        return number(ordered[int(share * (len(ordered) - 1) + 0.5)])
+    return f"{at(0.5)} ({at(0)}–{at(1)}; 90 %: {at(0.9)}; n = {len(ordered)})"
+
+
+def percentiles(run):
+    """Of every distribution: what the tables of medians do not show."""
+    from report_data import quantile
+    groups = {}
+    for sample in run.samples:
+        key = (sample.load, sample.mode, sample.epoch, sample.unit)
+        bins = groups.setdefault(key, {})
+        bins[sample.value] = bins.get(sample.value, 0) + sample.count
+    rows = []
+    for (load, mode, epoch, unit), bins in groups.items():
+        ordered = sorted(bins.items())
+        total = sum(bins.values())
+        rows.append([load_title(load), load.metric, f"`{mode}`" + (f" {epoch} ms" if epoch else ""),
+                     number(quantile(ordered, 0.5)), number(quantile(ordered, 0.9)), number(quantile(ordered, 0.99)),
+                     number(quantile(ordered, 0.999)) if total >= 1000 else "-", total, unit])
+    return table(["load", "of", "mode", "50 %", "90 %", "99 %", "99.9 %", "n", "unit"], rows)
