@@ -10,35 +10,8 @@
 namespace us {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr Duration kDialInterval = Duration::seconds(1);
 constexpr Duration kIdleWait = Duration::seconds(1);
-// A synchronisation ends with the first cut once so little is left that the cut is as short as any other, or after so
-// many rounds that the guest evidently writes faster than the link carries.
-constexpr uint64_t kSyncPagesLeft = 2048;
-constexpr uint32_t kSyncRoundsMax = 12;
 constexpr size_t kSparesMax = 4;
-constexpr Duration kGuestEndAckTimeout = Duration::seconds(2);
-constexpr Duration kStreamStallTimeout = Duration::seconds(5);
-
-uint64_t count_pages(const std::vector<DirtyRun>& runs) {
-  uint64_t pages = 0;
-  for (const DirtyRun& run : runs) pages += run.count;
-  return pages;
-}
-
-PageMode page_mode(Compression compression) {
-  switch (compression) {
-    case Compression::kAuto:
-      return PageMode::kAuto;
-    case Compression::kLz4:
-      return PageMode::kLz4;
-    case Compression::kNone:
-      return PageMode::kNone;
-  }
-  return PageMode::kAuto;
-}
 
 }  // namespace
 
@@ -145,85 +118,6 @@ void Primary::wait_for_something(PrimaryState state, Instant now) {
   wake_.drain();
 }
 
-// ---- the link ----
-
-void Primary::look_for_standby(Instant now) {
-  if (now < next_dial_) return;
-  const Generation generation = coordinator_->view().generation;
-  for (const SocketAddress& address : context_.others) {
-    Result<StandbyPeer> peer = dial_standby(context_, address, make_hello(context_, vm_->identity(), generation));
-    if (peer) return start_link(std::move(*peer));
-    const std::string error = address.text() + ": " + peer.error().message;
-    if (error != last_dial_error_) spdlog::warn("no standby yet, the VM is NOT protected: {}", error);
-    last_dial_error_ = error;
-  }
-  next_dial_ = clock_now() + kDialInterval;
-}
-
-void Primary::start_link(StandbyPeer peer) {
-  spdlog::info("standby {} found; synchronising {} MB", peer.node, vm_->ram().size() >> 20);
-  last_dial_error_.clear();
-  round_ = SyncRound{};
-  round_on_wire_ = false;
-  sync_pages_base_ = 0;
-  sync_pages_total_ = 0;
-  dirty_ = {{PageIndex{0}, vm_->ram().page_count()}};
-  // Everything is sent anyway; from here on changes count.
-  if (!capture_.begin_session(next_epoch_)) return;
-  StreamSender::Hooks hooks;
-  hooks.epoch_sent = [this](std::unique_ptr<CapturedEpoch> epoch) {
-    return_spare(std::move(epoch));
-    wake_.signal();
-  };
-  hooks.round_sent = [this] {
-    round_on_wire_ = false;
-    wake_.signal();
-  };
-  hooks.failed = [this](const std::string& reason) { coordinator_->stream_failed(reason); };
-  hooks.take_log = [this] { return vm_->net().relays().take_log_frames(); };
-  const std::lock_guard lock(peer_mutex_);
-  peer_ = std::move(peer);
-  peer_node_ = peer_->node;
-  sender_ = std::make_unique<StreamSender>(peer_->stream.get(), peer_->version, vm_->ram(),
-                                           page_mode(context_.config.replication.compression), kStreamStallTimeout,
-                                           std::move(hooks));
-  vm_->net().relays().set_log_ready([sender = sender_.get()] { sender->log_ready(); }, peer_->version);
-  coordinator_->attach(*peer_);
-}
-
-void Primary::close_link() {
-  if (!peer_) return;
-  audit_.abort("the standby was lost before it had compared everything");
-  coordinator_->detach();
-  vm_->net().relays().set_log_ready(nullptr);
-  std::unique_ptr<StreamSender> sender;
-  {
-    const std::lock_guard lock(peer_mutex_);
-    sender = std::move(sender_);
-  }
-  sender.reset();  // outside the lock: it joins a thread
-  peer_.reset();
-  next_dial_ = clock_now() + kDialInterval;
-}
-
-std::optional<RoleOutcome> Primary::sync_step() {
-  if (round_on_wire_) return std::nullopt;
-  if (round_ != SyncRound{}) {
-    if (const Status scanned = capture_.scan_live(next_epoch_, dirty_); !scanned)
-      return on_qemu_failure(scanned.error());
-    // The pages found here are in no later scan: they go into a round, or into the first cut.
-    if (count_pages(dirty_) <= kSyncPagesLeft || round_.value() >= kSyncRoundsMax) return cut(false);
-  } else {
-    sender_->send_message(SyncBegin{count_pages(dirty_)});
-  }
-  round_ = SyncRound{round_.value() + 1};
-  round_on_wire_ = true;
-  sync_pages_total_ = count_pages(dirty_);
-  sync_pages_base_ = sender_->pages_sent();
-  sender_->send_round(round_, std::exchange(dirty_, {}));
-  return std::nullopt;
-}
-
 // ---- epochs ----
 
 std::optional<RoleOutcome> Primary::cut(bool final) {
@@ -319,29 +213,6 @@ void Primary::return_spare(std::unique_ptr<CapturedEpoch> epoch) {
   if (spares_.size() < kSparesMax) spares_.push_back(std::move(epoch));
 }
 
-// ---- planned hand-over ----
-
-std::optional<RoleOutcome> Primary::hand_over_step() {
-  const auto [wants_cut, ready, epoch, generation] = coordinator_->with_core([](PrimaryCore& core) {
-    return std::tuple(core.wants_final_cut(), core.handover_ready(), core.last_cut(), core.generation());
-  });
-  if (wants_cut) return cut(true);
-  // All that the guest ever said must have left before another host speaks for it.
-  if (ready && vm_->net().counters().gate.gated_packets == 0) {
-    coordinator_->with_core([&](PrimaryCore& core) {
-      if (core.handover_ready()) core.on_handover_go_sent(clock_now());
-    });
-    if (coordinator_->state() == PrimaryState::kResigned) sender_->send_message(HandoverGo{epoch, generation.next()});
-  }
-  return std::nullopt;
-}
-
-void Primary::answer_switchover(Result<std::string> answer) {
-  if (!switchover_) return;
-  switchover_->answer->set_value(std::move(answer));
-  switchover_.reset();
-}
-
 // ---- audits ----
 
 std::optional<std::string> Primary::audit_obstacle() const {
@@ -372,7 +243,7 @@ void Primary::handle_audit(PrimaryState state, Instant now) {
   sender_->send_message(CopyWrong{audit_.last_epoch(), *difference});
 }
 
-// ---- commands, events, ends ----
+// ---- commands ----
 
 std::optional<RoleOutcome> Primary::handle_commands() {
   for (Command& command : commands_.take()) {
@@ -403,82 +274,6 @@ std::optional<RoleOutcome> Primary::handle_commands() {
     }
   }
   return std::nullopt;
-}
-
-std::optional<RoleOutcome> Primary::handle_events() {
-  const Result<std::vector<Json>> events = vm_->qmp().take_events();
-  if (!events) {
-    if (guest_end_) return end_guest(*guest_end_, guest_end_text_);
-    return on_qemu_failure(events.error());
-  }
-  for (const Json& event : *events) note_guest_event(event);
-  if (guest_end_) return end_guest(*guest_end_, guest_end_text_);
-  return std::nullopt;
-}
-
-void Primary::note_guest_event(const Json& event) {
-  const std::string name = event.value("event", std::string());
-  const Json data = event.value("data", Json::object());
-  if (name == "RESET" && data.value("guest", false)) {
-    ++guest_resets_;
-    spdlog::info("the guest reboots");
-  } else if (name == "GUEST_PANICKED") {
-    spdlog::error("the guest's kernel panicked");
-    // No SHUTDOWN follows: with shutdown=pause a panicked guest is paused, too.
-    guest_end_ = GuestEnd::kPanic;
-    guest_end_text_ = "the guest's kernel panicked";
-  } else if (name == "SHUTDOWN") {
-    const std::string reason = data.value("reason", std::string());
-    if (guest_end_) return;  // a panic, which is the better reason
-    guest_end_ = reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
-    guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
-                                                      : "the guest powered itself off";
-  }
-}
-
-std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string& text) {
-  spdlog::info("the VM has ended: {}", text);
-  const PrimaryState state = coordinator_->state();
-  const bool linked =
-      state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
-  if (linked && sender_) sender_->send_message(GuestEnded{reason, text});
-  // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
-  if (const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text); !marked)
-    spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
-  if (linked && sender_) {
-    const Instant deadline = clock_now() + kGuestEndAckTimeout;
-    while (clock_now() < deadline && !coordinator_->view().guest_end_acked) {
-      wait_readable(wake_.fd(), std::min(deadline, clock_now() + Duration::millis(50)));
-      wake_.drain();
-    }
-    if (!coordinator_->view().guest_end_acked)
-      spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
-  }
-  coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
-  close_link();
-  return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};
-}
-
-RoleOutcome Primary::on_qemu_failure(const Error& error) {
-  // The guest may have ended itself in the middle of a capture: its last words are in the events.
-  if (Result<std::vector<Json>> events = vm_->qmp().take_events())
-    for (const Json& event : *events) note_guest_event(event);
-  if (guest_end_)
-    if (auto outcome = end_guest(*guest_end_, guest_end_text_)) return *outcome;
-  std::string text = "QEMU failed: " + error.message;
-  if (const auto how = vm_->process().poll_exit()) text += " (QEMU " + *how + ")";
-  const PrimaryState before = coordinator_->state();
-  const Generation generation = coordinator_->view().generation;
-  // First silence, then the word: what is resigned must never be spoken for again.
-  coordinator_->with_core([](PrimaryCore& core) { core.on_fatal(); });
-  vm_->process().kill_and_reap();
-  if (before == PrimaryState::kProtected && sender_) {
-    spdlog::error("{}; the standby is told to go on", text);
-    sender_->send_message(Resigned{generation, text});
-    sender_->drain(kGuestEndAckTimeout);
-    text += "; the standby was told to go on";
-  }
-  return {RoleEnd::kFailed, text};
 }
 
 void Primary::log_state(PrimaryState state) {

@@ -24,9 +24,10 @@ inline constexpr size_t kFrameHeaderBytes = 20;
 // The range of protocol versions this program speaks.  The handshake messages (Hello, HelloReply, Bye) are always sent
 // under kHandshakeVersion and their layout never changes; every other frame carries the version the Hello agreed on.
 inline constexpr uint16_t kProtocolVersionMin = 1;
-inline constexpr uint16_t kProtocolVersionMax = 2;
+inline constexpr uint16_t kProtocolVersionMax = 3;
 inline constexpr uint16_t kHandshakeVersion = 1;
 inline constexpr uint16_t kAuditVersion = 2;  // the first that has audits
+inline constexpr uint16_t kDiskVersion = 3;   // and disks
 
 // The highest version that both ranges hold.
 constexpr std::optional<uint16_t> negotiate_version(uint16_t peer_min, uint16_t peer_max) {
@@ -63,7 +64,14 @@ enum class FrameType : uint16_t {
   kResigned = 0x0061,
   kRelayLogChunk = 0x0070,
   kRelayLogAck = 0x0071,
-  // 0x0080..0x008f: mirrored disks.
+  kDiskOffer = 0x0080,
+  kDiskAnswer = 0x0081,
+  kDiskMarks = 0x0082,
+  kDiskRecords = 0x0083,
+  kDiskSums = 0x0084,
+  kDiskSumAnswers = 0x0085,
+  kDiskProgress = 0x0086,
+  kDiskTrouble = 0x0087,
   kAuditDigests = 0x0090,
   kAuditRegion = 0x0091,
   kAuditEnd = 0x0092,
@@ -80,7 +88,7 @@ uint16_t frame_type_since(FrameType type);
 bool is_handshake_type(FrameType type);
 
 inline constexpr size_t kPageFramePayloadMax = size_t{1} << 20;
-inline constexpr size_t kStateFramePayloadMax = 256 * 1024;  // device and side state, relay log
+inline constexpr size_t kStateFramePayloadMax = 256 * 1024;  // device and side state, relay log, disks
 inline constexpr size_t kControlPayloadMax = 64 * 1024;
 inline constexpr size_t kFrameBytesMax = kFrameHeaderBytes + kPageFramePayloadMax;
 // 0 for a number that is not a type.

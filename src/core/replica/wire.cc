@@ -2,112 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <limits>
 #include <type_traits>
 #include <utility>
 
-#include "base/check.h"
-#include "core/replica/wire_text.h"
+#include "core/replica/wire_fields.h"
 
 namespace us {
 namespace {
 
-// Each message lists its fields once, in fields(); Writer and Reader are the two things that can be done with the list.
-
-class Writer {
- public:
-  explicit Writer(Bytes& out) : w_(out) {}
-
-  template <std::unsigned_integral T>
-  void number(const char*, T v) {
-    w_.le(v);
-  }
-  template <typename Tag, typename Rep>
-  void number(const char*, Strong<Tag, Rep> v) {
-    w_.le(v.value());
-  }
-  void flag(const char*, bool v) { w_.le(static_cast<uint8_t>(v ? 1 : 0)); }
-  template <typename E, typename Valid>
-  void choice(const char*, E v, Valid&& valid) {
-    US_CHECK(valid(v));
-    w_.le(static_cast<std::underlying_type_t<E>>(v));
-  }
-  void micros(const char*, Duration d) {
-    w_.le(static_cast<uint32_t>(std::clamp<int64_t>(d.to_micros(), 0, std::numeric_limits<uint32_t>::max())));
-  }
-  void text(const char*, const std::string& v, size_t limit) { w_.text(clean_text(v, limit)); }
-  void rest(const char*, ByteSpan v, size_t limit) {
-    US_CHECK(v.size() <= limit);
-    w_.bytes(v);
-  }
-
- private:
-  ByteWriter w_;
-};
-
-class Reader {
- public:
-  Reader(ByteSpan in, std::string_view message) : r_(in), message_(message) {}
-
-  template <std::unsigned_integral T>
-  void number(const char* field, T& v) {
-    v = r_.le<T>();
-    whole(field);
-  }
-  template <typename Tag, typename Rep>
-  void number(const char* field, Strong<Tag, Rep>& v) {
-    v = Strong<Tag, Rep>(r_.le<Rep>());
-    whole(field);
-  }
-  void flag(const char* field, bool& v) {
-    const uint8_t raw = r_.le<uint8_t>();
-    if (!whole(field)) return;
-    if (raw > 1) error(field, fmt::format("is {}, not 0 or 1", raw));
-    v = raw == 1;
-  }
-  template <typename E, typename Valid>
-  void choice(const char* field, E& v, Valid&& valid) {
-    v = static_cast<E>(r_.le<std::underlying_type_t<E>>());
-    if (whole(field) && !valid(v)) error(field, fmt::format("has no value {}", static_cast<unsigned>(v)));
-  }
-  void micros(const char* field, Duration& d) {
-    d = Duration::micros(r_.le<uint32_t>());
-    whole(field);
-  }
-  void text(const char* field, std::string& v, size_t limit) {
-    const uint32_t size = r_.le<uint32_t>();
-    if (!whole(field)) return;
-    if (size > limit) return error(field, fmt::format("of {} bytes, more than the limit of {}", size, limit));
-    const ByteSpan raw = r_.bytes(size);
-    if (!whole(field)) return;
-    v.assign(raw.begin(), raw.end());
-    if (!is_clean_text(v)) error(field, "is not UTF-8 without control characters");
-  }
-  void rest(const char* field, ByteSpan& v, size_t limit) {
-    v = r_.bytes(r_.remaining());
-    if (v.size() > limit) error(field, fmt::format("of {} bytes, more than the limit of {}", v.size(), limit));
-  }
-
-  Status finish() {
-    if (r_.ok() && !r_.done()) error("payload", fmt::format("has {} bytes too many", r_.remaining()));
-    if (error_.empty()) return {};
-    return fail(ErrorKind::kProtocol, error_);
-  }
-
- private:
-  bool whole(const char* field) {
-    if (!r_.ok()) error(field, "is cut off");
-    return r_.ok();
-  }
-  void error(const char* field, const std::string& what) {
-    if (error_.empty()) error_ = fmt::format("{}: {} {}", message_, field, what);
-  }
-
-  ByteReader r_;
-  std::string_view message_;
-  std::string error_;
-};
+// Each message lists its fields once, in fields().
 
 template <typename E>
 auto up_to(E first, E last) {
@@ -311,6 +214,63 @@ void fields(Io& io, M& m) {
 template <typename Io, Is<CopyDropped> M>
 void fields(Io&, M&) {}
 
+bool is_disk(DiskIndex disk) { return disk.value() < kDisksMax; }
+
+template <typename Io, Is<DiskOffer> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.id("image", m.image);
+  io.number("disk_bytes", m.disk_bytes);
+  io.number("granule_bytes", m.granule_bytes);
+  io.number("first", m.first);
+}
+
+template <typename Io, Is<DiskAnswer> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.choice("verdict", m.verdict, up_to(DiskVerdict::kMarks, DiskVerdict::kRefused));
+  io.number("marked", m.marked);
+  io.text("reason", m.reason, kDiskTextBytesMax);
+}
+
+template <typename Io, Is<DiskMarks> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.number("first", m.first);
+  io.rest("bits", m.bits, kDiskMarksBytesMax);
+}
+
+template <typename Io, Is<DiskRecords> M>
+void fields(Io& io, M& m) {
+  io.number("count", m.count);
+  io.rest("records", m.records, kDiskFrameBytesMax);
+}
+
+template <typename Io, Is<DiskSums> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.rest("sums", m.sums, kDiskFrameBytesMax);
+}
+
+template <typename Io, Is<DiskSumAnswers> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.rest("answers", m.answers, kDiskFrameBytesMax);
+}
+
+template <typename Io, Is<DiskProgress> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.number("copied", m.copied);
+  io.number("durable", m.durable);
+}
+
+template <typename Io, Is<DiskTrouble> M>
+void fields(Io& io, M& m) {
+  io.index("disk", m.disk, is_disk);
+  io.text("text", m.text, kDiskTextBytesMax);
+}
+
 // Tries each alternative of the variant until one has the frame's type.
 template <size_t I = 0>
 Result<Message> decode_as(const Frame& frame) {
@@ -320,7 +280,7 @@ Result<Message> decode_as(const Frame& frame) {
     using M = std::variant_alternative_t<I, Message>;
     if (frame.type != M::kType) return decode_as<I + 1>(frame);
     M message;
-    Reader reader(frame.payload, frame_type_name(frame.type));
+    FieldReader reader(frame.payload, frame_type_name(frame.type));
     fields(reader, message);
     US_TRY(reader.finish());
     return Message(std::move(message));
@@ -331,7 +291,7 @@ Result<Message> decode_as(const Frame& frame) {
 
 uint64_t encode_to(Bytes& out, const Message& message, uint16_t version) {
   FrameBuilder frame(out, message_type(message), version);
-  Writer writer(out);
+  FieldWriter writer(out);
   std::visit([&writer](const auto& m) { fields(writer, m); }, message);
   return frame.finish();
 }
@@ -344,7 +304,7 @@ Bytes encode(const Message& message, uint16_t version) {
 
 void append_page_chunk_prefix(Bytes& out, PageScope scope, uint64_t number) {
   const PageChunk empty{scope, number, {}};
-  Writer writer(out);
+  FieldWriter writer(out);
   fields(writer, empty);
 }
 
@@ -352,64 +312,6 @@ Result<Message> decode(const Frame& frame) { return decode_as(frame); }
 
 FrameType message_type(const Message& message) {
   return std::visit([](const auto& m) { return std::decay_t<decltype(m)>::kType; }, message);
-}
-
-std::string_view hello_verdict_name(HelloVerdict verdict) {
-  switch (verdict) {
-    case HelloVerdict::kAccepted:
-      return "accepted";
-    case HelloVerdict::kOtherProtocol:
-      return "other protocol version";
-    case HelloVerdict::kOtherQemu:
-      return "other QEMU version";
-    case HelloVerdict::kOtherMachine:
-      return "other machine type";
-    case HelloVerdict::kOtherDefinition:
-      return "other VM definition";
-    case HelloVerdict::kOtherRamSize:
-      return "other RAM size";
-    case HelloVerdict::kStaleGeneration:
-      return "stale generation";
-    case HelloVerdict::kBusy:
-      return "busy";
-    case HelloVerdict::kNotStandby:
-      return "not a standby";
-    case HelloVerdict::kOtherVm:
-      return "other VM";
-    case HelloVerdict::kNotReady:
-      return "not ready";
-  }
-  return "unknown";
-}
-
-std::string_view bye_reason_name(ByeReason reason) {
-  switch (reason) {
-    case ByeReason::kStopping:
-      return "stopping";
-    case ByeReason::kProtocolError:
-      return "protocol error";
-    case ByeReason::kNoRoom:
-      return "no room";
-    case ByeReason::kFailed:
-      return "failed";
-    case ByeReason::kSuperseded:
-      return "superseded";
-  }
-  return "unknown";
-}
-
-std::string_view guest_end_name(GuestEnd reason) {
-  switch (reason) {
-    case GuestEnd::kShutdown:
-      return "shutdown";
-    case GuestEnd::kReset:
-      return "reset";
-    case GuestEnd::kPanic:
-      return "panic";
-    case GuestEnd::kQuit:
-      return "quit";
-  }
-  return "unknown";
 }
 
 }  // namespace us

@@ -74,6 +74,15 @@ inline std::vector<Message> messages() {
       AuditEnd{Epoch{41}, 131072, 1, Duration::micros(87654)},
       CopyWrong{Epoch{41}, "page 4711 differs"},
       CopyDropped{},
+      DiskOffer{
+          DiskIndex{2}, {0xa0, 0xa1, 0xa2, 0xa3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, 3u << 30, 65536, Epoch{42}},
+      DiskAnswer{DiskIndex{2}, DiskVerdict::kRefused, 17, "its image belongs to another disk"},
+      DiskMarks{DiskIndex{2}, 32768, kBytes},
+      DiskRecords{3, kBytes},
+      DiskSums{DiskIndex{2}, kBytes},
+      DiskSumAnswers{DiskIndex{2}, kBytes},
+      DiskProgress{DiskIndex{2}, 1234, Epoch{42}},
+      DiskTrouble{DiskIndex{2}, "write to /srv/vm.img: No space left on device"},
   };
 }
 

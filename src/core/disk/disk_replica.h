@@ -1,0 +1,178 @@
+// DiskReplica: one `replicated` disk on the standby: what its image is, what is done to it in which order, and what the
+// primary is told.  Decides; the owner does one Op after the other on the files and says how it went.
+//
+//     begin_session() ─► kSyncing: records go straight to the image, in order ─► commit(first epoch), sync ─► kConsistent
+//                        └ from the first epoch on: StagedWrites ─► EpochApplier (journal) ─► the image
+//     takeover:  end_session(), Ops until settled(), may_take_over(), go_live(), Ops until settled(), then serve
+//
+// What is written for good before what:
+//   * marks of everything, before an image of which nothing is known becomes kSyncing: an interrupted synchronisation
+//     must not look finished to the next one;
+//   * kSyncing, before the first byte of the image changes;
+//   * the image, before it is kConsistent; kConsistent, before the first journal record and before the marks go;
+//   * kLive, with the journal void, before anything is served.
+//
+// Errors: a failed Op is offered again after retry(); meanwhile nothing moves, the primary's window fills and the guest
+// waits.  After a failed sync the writes before it are repeated (fsync(2), EIO).  While an image is being synchronised
+// those are not kept, so there a failed sync ends the session (broken()).
+//
+// Bounded: `staged_bytes_max` for what is staged, and the same for what is to be written directly.  What comes from the
+// primary is untrusted: errors are ErrorKind::kProtocol or kRefused, and the session must end.  Pure.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/disk/dirty_map.h"
+#include "core/disk/epoch_applier.h"
+#include "core/disk/image_record.h"
+#include "core/disk/staged_writes.h"
+
+namespace us {
+
+class DiskReplica {
+ public:
+  struct Image {
+    ImageRecord record;
+    DirtyMap map;  // all marked, if there is none that fits
+    // recover_journal(), and the newest sequence number there (0: none).
+    std::optional<JournalRecord> replay;
+    JournalSequence last;
+  };
+  DiskReplica(DiskIndex disk, Image image, uint64_t staged_bytes_max);
+
+  // ---- a session ----
+  struct Offer {
+    ImageId image{};
+    uint64_t disk_bytes = 0;
+    uint32_t granule_bytes = 0;
+    Generation generation;
+    uint64_t session = 0;
+    Epoch first;
+  };
+  struct Answer {
+    bool refused = false;
+    bool compare_all = false;
+    std::string reason;
+    std::optional<GranuleSet> marks;  // unless compare_all
+  };
+  Answer begin_session(const Offer& offer);
+  // Nothing more comes.  What has not committed never was.
+  void end_session();
+  Status on_record(Epoch epoch, const DiskWrite& write);
+  Status on_sum(uint64_t granule, uint64_t sum);
+  // Whether the epoch is whole; before its Ack.
+  Status check(Epoch epoch, const DiskBarrier::Count& expected) const;
+  void commit(Epoch epoch);
+
+  // ---- for the primary ----
+  struct SumAnswer {
+    uint64_t granule = 0;
+    bool equal = false;
+  };
+  std::vector<SumAnswer> take_sum_answers() { return std::exchange(answers_, {}); }
+  struct Progress {
+    uint64_t copied = 0;
+    Epoch durable;
+    bool operator==(const Progress&) const = default;
+  };
+  // nullopt: as last time.
+  std::optional<Progress> poll_progress();
+
+  // ---- what to do to the files ----
+  struct WriteRecordFile {  // write `bytes` at `offset` of the record file, and sync it
+    uint64_t offset = 0;
+    Bytes bytes;
+  };
+  struct WriteMap {  // write the blocks to the map file; sync it if `must_sync`
+    DirtyMap::Update update;
+  };
+  struct WriteImage {  // in any order, they are disjoint
+    std::vector<DiskWrite> writes;
+  };
+  struct ReadGranule {  // and give granule_sum() of it to on_read()
+    DiskRange range;
+  };
+  struct SyncImage {};
+  struct WriteJournal {  // `start`, then the data of the writes in order, at `offset`
+    uint64_t offset = 0;
+    const Bytes* start = nullptr;
+    const std::vector<DiskWrite>* writes = nullptr;
+  };
+  struct SyncJournal {};
+  using Op = std::variant<WriteRecordFile, WriteMap, WriteImage, ReadGranule, SyncImage, WriteJournal, SyncJournal>;
+  // One at a time; nullopt: nothing to do now, or the last one failed and waits for retry().  Ask again after any input.
+  std::optional<Op> next_op();
+  void on_op_done();
+  void on_read(uint64_t sum);
+  void on_op_failed();
+  bool failed() const { return failed_; }
+  void retry();
+  bool broken() const { return broken_; }  // the session cannot go on
+
+  // ---- a takeover ----
+  // No Op is wanted, and all that has committed is on the image.
+  bool settled() const;
+  Status may_take_over(const ImageEpoch& memory) const;
+  // The next Op makes the record kLive.
+  Status go_live(Generation generation);
+
+  const ImageRecord& record() const { return record_; }  // as it is in the file
+  const std::optional<ImageEpoch>& at() const { return at_; }
+  const DirtyMap& map() const { return map_; }
+  DirtyMap take_map() { return std::move(map_); }
+  JournalSequence last_sequence() const { return applier_ ? applier_->sequence() : last_; }
+  uint64_t waiting_bytes() const { return direct_bytes_ + staged_.bytes(); }
+  Epoch committed() const { return committed_; }
+  Epoch durable() const { return durable_; }
+
+ private:
+  enum class Doing : uint8_t { kNothing, kRecord, kMap, kDirect, kRead, kFinalSync, kApplier };
+  struct Direct {
+    std::optional<DiskWrite> write;
+    uint64_t granule = 0, sum = 0;  // without a write: compare
+  };
+  std::optional<Op> choose();
+  std::optional<Op> applier_op();
+  Op direct_op();
+  void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
+  bool open() const { return session_ != 0; }
+
+  const DiskIndex disk_;
+  const uint64_t bytes_max_;
+  ImageRecord record_;
+  DirtyMap map_;
+  std::optional<ImageEpoch> at_;  // the committed epoch that the image is exactly at
+  JournalSequence last_;
+  std::optional<EpochApplier> applier_;
+  StagedWrites staged_;
+
+  uint64_t session_ = 0;  // 0: none
+  Generation generation_;
+  Epoch first_;
+  Epoch committed_;
+  Epoch durable_;
+  std::deque<Direct> direct_;
+  uint64_t direct_bytes_ = 0;
+  uint64_t direct_records_ = 0, direct_data_ = 0;  // received
+  uint64_t copied_ = 0;                            // done
+  uint64_t sums_open_ = 0;
+  std::vector<SumAnswer> answers_;
+  std::optional<Progress> told_;
+
+  std::deque<ImageRecord> wanted_records_;  // changes of the record, in order
+  bool mark_first_ = false;                 // the marks go to the file before the record
+  bool finishing_ = false;                  // the first epoch has committed: sync, then kConsistent
+  bool final_synced_ = false;
+
+  Doing doing_ = Doing::kNothing;
+  uint64_t doing_count_ = 0, doing_bytes_ = 0;  // of direct_ in the Op
+  bool failed_ = false;
+  bool broken_ = false;
+};
+
+}  // namespace us

@@ -1,0 +1,125 @@
+// DiskSource: one `replicated` disk on the primary: what of its image the standby gets, in which order, and when the
+// guest waits.  Puts DirtyMap, ResyncPlan and EpochWriteLog together; the owner does the I/O and keeps the RangeLock.
+//
+//     kSolo ──begin_session()──► kOffered ──on_answer(), on_marks()──► kResyncing ──first cut()──► kFollowed
+//       ▲                            │                                     │                          │
+//       └────────────────────────────┴────────── end_session() ────────────┴──────────────────────────┘
+//
+// A write of the guest, with its range held from before the first line to after the last:
+//     prepare() until kReady ─► write the image ─► on_written() or on_write_failed() ─► answer the guest
+// begun only while wants_writes().
+//
+// kResyncing: the standby writes what it gets straight to its image, in the order of the stream (copied granules,
+// checksums to compare, writes of the guest), and says how far it is.  resynchronised(): everything has been read and
+// every answer is in; then, and not before, the first epoch may be cut.  From that cut on, records wait there for their
+// epoch (EpochWriteLog).
+//
+// The marks of both hosts go once the standby has said that its image is consistent *and* this image has been synced
+// since that cut (dirty_map.h).
+//
+// Bounded: what the standby has not confirmed is charged at most `window_bytes` and one write for each that was begun.
+// What comes from the standby is untrusted: errors are ErrorKind::kProtocol, and the session must end.  Pure.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <variant>
+
+#include "core/disk/dirty_map.h"
+#include "core/disk/epoch_write_log.h"
+#include "core/disk/resync_plan.h"
+
+namespace us {
+
+// Of a granule's bytes, to compare it (XXH3-64).
+uint64_t granule_sum(ByteSpan bytes);
+
+class DiskSource {
+ public:
+  enum class State : uint8_t { kSolo, kOffered, kResyncing, kFollowed };
+  DiskSource(DiskIndex disk, uint64_t window_bytes, DirtyMap map);
+
+  // ---- the guest's writes ----
+  bool wants_writes() const { return unconfirmed_bytes() < window_bytes_; }
+  // The window cannot empty without a cut.
+  bool wants_cut() const { return state_ == State::kFollowed && log_.wants_cut(); }
+  DirtyMap::Ready prepare(DiskRange range) { return map_.prepare(range, write_epoch()); }
+  void on_written(const DiskWrite& write);
+  void on_write_failed(DiskRange range) { map_.on_write_failed(range); }
+  // For a sync of the local image: call over() before it begins, and on_local_sync() with that once it has succeeded.
+  Epoch over() const { return over_; }
+  void on_local_sync(Epoch over);
+  // poll_update() and its answers are the owner's business.
+  DirtyMap& map() { return map_; }
+  const DirtyMap& map() const { return map_; }
+
+  // ---- a session ----
+  // The offer goes out.  `first` is the first epoch that can be cut.
+  void begin_session(Epoch first);
+  // The standby's answer.  kMarks: `marked` granules are marked there, and on_marks() follows until all have come.
+  Status on_answer_marks(uint64_t marked);
+  Status on_answer_compare_all();
+  Status on_marks(uint64_t first_granule, ByteSpan bits);
+  Status on_sum_answers(ByteSpan answers);  // DiskSumAnswers
+  Status on_progress(uint64_t copied, Epoch durable);
+  // Ends the running epoch, with no write in flight.  In kResyncing: only when resynchronised().
+  DiskBarrier::Count cut();
+  void end_session();
+
+  // What to read for the standby, with the range held: then on_copied(), on_compared() or on_read_failed(), and only
+  // then let go of the range.  nullopt: nothing now (ask again after any input).
+  std::optional<ResyncPlan::Step> poll_step();
+  void on_copied(const ResyncPlan::Step& step, DataSlice bytes);
+  void on_compared(const ResyncPlan::Step& step, uint64_t sum);
+  void on_read_failed(const ResyncPlan::Step& step);
+
+  // ---- the stream, in this order ----
+  struct Sum {
+    uint64_t granule = 0;
+    uint64_t sum = 0;
+  };
+  using StreamItem = std::variant<WriteRecord, Sum>;
+  std::optional<StreamItem> poll_stream();
+  bool has_stream() const { return !direct_.empty() || log_.has_records(); }
+
+  // ---- what an operator asks ----
+  DiskIndex disk() const { return disk_; }
+  State state() const { return state_; }
+  bool resynchronised() const {
+    return state_ == State::kFollowed || (state_ == State::kResyncing && plan_->finished());
+  }
+  Epoch durable() const { return durable_; }  // on the standby
+  uint64_t unconfirmed_bytes() const { return direct_bytes_open_ + log_.unapplied_bytes(); }
+  ResyncPlan::Progress progress() const { return plan_ ? plan_->progress() : ResyncPlan::Progress{}; }
+
+ private:
+  Epoch write_epoch() const;
+  void start_resync(ResyncPlan::Mode mode);
+  void append_direct(const DiskWrite& write);
+  void confirm();
+
+  DiskIndex disk_;
+  uint64_t window_bytes_;
+  DirtyMap map_;
+  State state_ = State::kSolo;
+  Epoch first_;
+  Epoch over_;     // newest epoch that has been cut in this session
+  Epoch synced_;   // this image holds every write up to it for good
+  Epoch durable_;  // the standby's does
+  bool marks_confirmed_ = false;
+
+  std::optional<GranuleSet> marks_;  // of the standby, while they come
+  uint64_t marks_left_ = 0;
+  uint64_t marks_next_ = 0;
+  std::optional<ResyncPlan> plan_;
+
+  // Before the first cut.
+  std::deque<StreamItem> direct_;
+  std::deque<uint64_t> direct_charges_;  // of records that the standby's image does not hold yet
+  uint64_t direct_bytes_open_ = 0;
+  uint64_t direct_records_ = 0, direct_data_ = 0, direct_done_ = 0;
+  EpochWriteLog log_;  // from the first cut on
+};
+
+}  // namespace us

@@ -1,0 +1,113 @@
+// How a primary ends: the planned hand-over, the guest's own end, a QEMU that fails.
+#include <spdlog/spdlog.h>
+
+#include "host/primary.h"
+#include "os/clock.h"
+
+namespace us {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr Duration kGuestEndAckTimeout = Duration::seconds(2);
+
+}  // namespace
+
+std::optional<RoleOutcome> Primary::hand_over_step() {
+  const auto [wants_cut, ready, epoch, generation] = coordinator_->with_core([](PrimaryCore& core) {
+    return std::tuple(core.wants_final_cut(), core.handover_ready(), core.last_cut(), core.generation());
+  });
+  if (wants_cut) return cut(true);
+  // All that the guest ever said must have left before another host speaks for it.
+  if (ready && vm_->net().counters().gate.gated_packets == 0) {
+    coordinator_->with_core([&](PrimaryCore& core) {
+      if (core.handover_ready()) core.on_handover_go_sent(clock_now());
+    });
+    if (coordinator_->state() == PrimaryState::kResigned) sender_->send_message(HandoverGo{epoch, generation.next()});
+  }
+  return std::nullopt;
+}
+
+void Primary::answer_switchover(Result<std::string> answer) {
+  if (!switchover_) return;
+  switchover_->answer->set_value(std::move(answer));
+  switchover_.reset();
+}
+
+std::optional<RoleOutcome> Primary::handle_events() {
+  const Result<std::vector<Json>> events = vm_->qmp().take_events();
+  if (!events) {
+    if (guest_end_) return end_guest(*guest_end_, guest_end_text_);
+    return on_qemu_failure(events.error());
+  }
+  for (const Json& event : *events) note_guest_event(event);
+  if (guest_end_) return end_guest(*guest_end_, guest_end_text_);
+  return std::nullopt;
+}
+
+void Primary::note_guest_event(const Json& event) {
+  const std::string name = event.value("event", std::string());
+  const Json data = event.value("data", Json::object());
+  if (name == "RESET" && data.value("guest", false)) {
+    ++guest_resets_;
+    spdlog::info("the guest reboots");
+  } else if (name == "GUEST_PANICKED") {
+    spdlog::error("the guest's kernel panicked");
+    // No SHUTDOWN follows: with shutdown=pause a panicked guest is paused, too.
+    guest_end_ = GuestEnd::kPanic;
+    guest_end_text_ = "the guest's kernel panicked";
+  } else if (name == "SHUTDOWN") {
+    const std::string reason = data.value("reason", std::string());
+    if (guest_end_) return;  // a panic, which is the better reason
+    guest_end_ = reason == "guest-reset" ? GuestEnd::kReset : GuestEnd::kShutdown;
+    guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
+                                                      : "the guest powered itself off";
+  }
+}
+
+std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string& text) {
+  spdlog::info("the VM has ended: {}", text);
+  const PrimaryState state = coordinator_->state();
+  const bool linked =
+      state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
+  if (linked && sender_) sender_->send_message(GuestEnded{reason, text});
+  // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
+  if (const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text); !marked)
+    spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
+  if (linked && sender_) {
+    const Instant deadline = clock_now() + kGuestEndAckTimeout;
+    while (clock_now() < deadline && !coordinator_->view().guest_end_acked) {
+      wait_readable(wake_.fd(), std::min(deadline, clock_now() + Duration::millis(50)));
+      wake_.drain();
+    }
+    if (!coordinator_->view().guest_end_acked)
+      spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
+  }
+  coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
+  close_link();
+  return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};
+}
+
+RoleOutcome Primary::on_qemu_failure(const Error& error) {
+  // The guest may have ended itself in the middle of a capture: its last words are in the events.
+  if (Result<std::vector<Json>> events = vm_->qmp().take_events())
+    for (const Json& event : *events) note_guest_event(event);
+  if (guest_end_)
+    if (auto outcome = end_guest(*guest_end_, guest_end_text_)) return *outcome;
+  std::string text = "QEMU failed: " + error.message;
+  if (const auto how = vm_->process().poll_exit()) text += " (QEMU " + *how + ")";
+  const PrimaryState before = coordinator_->state();
+  const Generation generation = coordinator_->view().generation;
+  // First silence, then the word: what is resigned must never be spoken for again.
+  coordinator_->with_core([](PrimaryCore& core) { core.on_fatal(); });
+  vm_->process().kill_and_reap();
+  if (before == PrimaryState::kProtected && sender_) {
+    spdlog::error("{}; the standby is told to go on", text);
+    sender_->send_message(Resigned{generation, text});
+    sender_->drain(kGuestEndAckTimeout);
+    text += "; the standby was told to go on";
+  }
+  return {RoleEnd::kFailed, text};
+}
+
+}  // namespace us
