@@ -152,6 +152,14 @@ void DirtyMap::on_write_failed(DiskRange range) {
   }
 }
 
+void DirtyMap::mark_all() {
+  marked_.set_all();
+  lasting_.set_all();
+  resyncing_ = GranuleSet(marked_.granules());
+  block_dirty_.assign(block_dirty_.size(), true);
+  wanted_ = true;
+}
+
 void DirtyMap::end_session() {
   written_.clear();
   lasting_ = marked_;

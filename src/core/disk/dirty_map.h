@@ -87,6 +87,8 @@ class DirtyMap {
   Ready prepare(DiskRange range, Epoch epoch);
   // A write has failed: the place needs a resynchronisation that begins from now on.
   void on_write_failed(DiskRange range);
+  // Nothing is known about the other host's image.
+  void mark_all();
   // A session ends: all marks are lasting from now on, because epochs start again from 1.
   void end_session();
 

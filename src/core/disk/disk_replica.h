@@ -1,7 +1,8 @@
 // DiskReplica: one `replicated` disk on the standby: what its image is, what is done to it in which order, and what the
 // primary is told.  Decides; the owner does one Op after the other on the files and says how it went.
 //
-//     begin_session() ─► kSyncing: records go straight to the image, in order ─► commit(first epoch), sync ─► kConsistent
+//     begin_session() ─► kSyncing: records go straight to the image, in order ─► commit(first epoch), sync ─►
+//     kConsistent
 //                        └ from the first epoch on: StagedWrites ─► EpochApplier (journal) ─► the image
 //     takeover:  end_session(), Ops until settled(), may_take_over(), go_live(), Ops until settled(), then serve
 //
@@ -43,7 +44,7 @@ class DiskReplica {
     std::optional<JournalRecord> replay;
     JournalSequence last;
   };
-  DiskReplica(DiskIndex disk, Image image, uint64_t staged_bytes_max);
+  DiskReplica(Image image, uint64_t staged_bytes_max);
 
   // ---- a session ----
   struct Offer {
@@ -105,13 +106,17 @@ class DiskReplica {
   };
   struct SyncJournal {};
   using Op = std::variant<WriteRecordFile, WriteMap, WriteImage, ReadGranule, SyncImage, WriteJournal, SyncJournal>;
-  // One at a time; nullopt: nothing to do now, or the last one failed and waits for retry().  Ask again after any input.
+  // One at a time; nullopt: nothing to do now, or the last one failed and waits for retry().  Ask again after any
+  // input.
   std::optional<Op> next_op();
   void on_op_done();
   void on_read(uint64_t sum);
   void on_op_failed();
   bool failed() const { return failed_; }
-  void retry();
+  void retry() {
+    failed_ = false;
+    if (applier_) applier_->retry();
+  }
   bool broken() const { return broken_; }  // the session cannot go on
 
   // ---- a takeover ----
@@ -131,18 +136,21 @@ class DiskReplica {
   Epoch durable() const { return durable_; }
 
  private:
-  enum class Doing : uint8_t { kNothing, kRecord, kMap, kDirect, kRead, kFinalSync, kApplier };
+  enum class Doing : uint8_t { kNothing, kNewMap, kMap, kRecord, kDirect, kRead, kFinalSync, kApplier };
   struct Direct {
     std::optional<DiskWrite> write;
     uint64_t granule = 0, sum = 0;  // without a write: compare
   };
+  void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
   std::optional<Op> choose();
   std::optional<Op> applier_op();
   Op direct_op();
-  void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
-  bool open() const { return session_ != 0; }
+  Op map_op(Doing what, DirtyMap::Update update);
+  void on_applier_done();
+  void on_record_done();
+  void take_direct(uint64_t count);
+  Status judge_direct(DiskRange range) const;
 
-  const DiskIndex disk_;
   const uint64_t bytes_max_;
   ImageRecord record_;
   DirtyMap map_;
@@ -151,7 +159,8 @@ class DiskReplica {
   std::optional<EpochApplier> applier_;
   StagedWrites staged_;
 
-  uint64_t session_ = 0;  // 0: none
+  bool open_ = false;  // more may come
+  uint64_t session_ = 0;
   Generation generation_;
   Epoch first_;
   Epoch committed_;
@@ -160,17 +169,17 @@ class DiskReplica {
   uint64_t direct_bytes_ = 0;
   uint64_t direct_records_ = 0, direct_data_ = 0;  // received
   uint64_t copied_ = 0;                            // done
-  uint64_t sums_open_ = 0;
+  bool later_came_ = false;                        // something of an epoch after the first
   std::vector<SumAnswer> answers_;
   std::optional<Progress> told_;
 
   std::deque<ImageRecord> wanted_records_;  // changes of the record, in order
-  bool mark_first_ = false;                 // the marks go to the file before the record
+  bool new_map_ = false;                    // the map's file must be written anew, before the record
   bool finishing_ = false;                  // the first epoch has committed: sync, then kConsistent
   bool final_synced_ = false;
 
   Doing doing_ = Doing::kNothing;
-  uint64_t doing_count_ = 0, doing_bytes_ = 0;  // of direct_ in the Op
+  uint64_t doing_count_ = 0;  // of direct_ in the Op
   bool failed_ = false;
   bool broken_ = false;
 };

@@ -68,11 +68,16 @@ class DiskSource {
   void end_session();
 
   // What to read for the standby, with the range held: then on_copied(), on_compared() or on_read_failed(), and only
-  // then let go of the range.  nullopt: nothing now (ask again after any input).
-  std::optional<ResyncPlan::Step> poll_step();
-  void on_copied(const ResyncPlan::Step& step, DataSlice bytes);
-  void on_compared(const ResyncPlan::Step& step, uint64_t sum);
-  void on_read_failed(const ResyncPlan::Step& step);
+  // then let go of the range.  nullopt: nothing now (ask again after any input).  A step that outlives its session is
+  // ignored.
+  struct Step {
+    uint64_t session = 0;
+    ResyncPlan::Step what;
+  };
+  std::optional<Step> poll_step();
+  void on_copied(const Step& step, DataSlice bytes);
+  void on_compared(const Step& step, uint64_t sum);
+  void on_read_failed(const Step& step);
 
   // ---- the stream, in this order ----
   struct Sum {
@@ -95,6 +100,7 @@ class DiskSource {
 
  private:
   Epoch write_epoch() const;
+  bool current(const Step& step) const { return state_ == State::kResyncing && step.session == sessions_; }
   void start_resync(ResyncPlan::Mode mode);
   void append_direct(const DiskWrite& write);
   void confirm();
@@ -103,6 +109,7 @@ class DiskSource {
   uint64_t window_bytes_;
   DirtyMap map_;
   State state_ = State::kSolo;
+  uint64_t sessions_ = 0;  // begun so far
   Epoch first_;
   Epoch over_;     // newest epoch that has been cut in this session
   Epoch synced_;   // this image holds every write up to it for good
@@ -118,7 +125,7 @@ class DiskSource {
   std::deque<StreamItem> direct_;
   std::deque<uint64_t> direct_charges_;  // of records that the standby's image does not hold yet
   uint64_t direct_bytes_open_ = 0;
-  uint64_t direct_records_ = 0, direct_data_ = 0, direct_done_ = 0;
+  uint64_t direct_records_ = 0, direct_data_ = 0, direct_sent_ = 0, direct_done_ = 0;
   EpochWriteLog log_;  // from the first cut on
 };
 

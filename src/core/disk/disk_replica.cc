@@ -1,0 +1,330 @@
+#include "core/disk/disk_replica.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace us {
+namespace {
+
+// Of direct writes that become one Op.
+constexpr uint64_t kDirectOpBytes = 4u << 20;
+constexpr uint64_t kDirectOpWrites = 256;
+
+tl::unexpected<Error> bad(std::string what) { return fail(ErrorKind::kProtocol, "disk: " + std::move(what)); }
+
+uint64_t charge_of(uint64_t data) { return kWriteChargeBytes + data; }
+
+}  // namespace
+
+DiskReplica::DiskReplica(Image image, uint64_t staged_bytes_max)
+    : bytes_max_(staged_bytes_max),
+      record_(std::move(image.record)),
+      map_(std::move(image.map)),
+      last_(image.last),
+      staged_(record_.disk_bytes, staged_bytes_max) {
+  if (record_.state != ImageState::kConsistent) return;
+  at_ = record_.at;
+  if (!image.replay) return;
+  at_.reset();
+  applier_.emplace(record_.image, JournalLayout::for_staged(bytes_max_), last_);
+  applier_->begin_replay(std::move(*image.replay));
+}
+
+// ---- a session ----
+
+DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
+  const auto refuse = [](std::string why) { return Answer{true, false, std::move(why), std::nullopt}; };
+  if (open_ || !settled()) return refuse("what came last is still being written; try again");
+  if (offer.disk_bytes != record_.disk_bytes)
+    return refuse(fmt::format("its image has {} bytes, the primary's {}", record_.disk_bytes, offer.disk_bytes));
+  if (offer.granule_bytes != map_.shape().granule_bytes) return refuse("the two maps count in different granules");
+  if (offer.first == Epoch{} || offer.session == 0) return refuse("the offer names no session");
+  ImageRecord next = record_;
+  if (next.state == ImageState::kLive) {
+    Result<ImageRecord> stale = next.fall_behind(offer.generation);
+    if (!stale) return refuse(stale.error().message);
+    next = *stale;
+    want_record(next);
+  }
+  const Result<ImageRecord> syncing = next.begin_sync(offer.image, offer.generation, last_sequence());
+  if (!syncing) {
+    wanted_records_.clear();
+    return refuse(syncing.error().message);
+  }
+  want_record(*syncing);
+  if (record_.image != offer.image) {  // it was new: it becomes the other one's copy
+    DirtyMapShape shape = map_.shape();
+    shape.image = offer.image;
+    map_ = DirtyMap(shape);
+    map_.mark_all();
+    new_map_ = true;
+  }
+  last_ = last_sequence();
+  applier_.emplace(offer.image, JournalLayout::for_staged(bytes_max_), last_);
+  staged_.begin_session(offer.generation, offer.session, offer.first);
+  at_.reset();
+  open_ = true;
+  session_ = offer.session;
+  generation_ = offer.generation;
+  first_ = offer.first;
+  committed_ = durable_ = Epoch{};
+  direct_records_ = direct_data_ = copied_ = 0;
+  later_came_ = finishing_ = final_synced_ = failed_ = broken_ = false;
+  answers_.clear();
+  told_.reset();
+  Answer answer;
+  answer.compare_all = map_.marked().count() == map_.marked().granules();
+  if (!answer.compare_all) answer.marks = map_.marked();
+  return answer;
+}
+
+void DiskReplica::end_session() {
+  if (!open_) return;
+  open_ = false;
+  staged_.drop_uncommitted();
+  answers_.clear();
+  if (committed_ != Epoch{}) return;
+  // What is being done stays at the front until it is done.
+  direct_.erase(direct_.begin() + static_cast<ptrdiff_t>(doing_count_), direct_.end());
+  direct_bytes_ = 0;
+  for (const Direct& d : direct_) direct_bytes_ += charge_of(d.write ? d.write->data.size() : 0);
+}
+
+Status DiskReplica::judge_direct(DiskRange range) const {
+  if (committed_ != Epoch{} || later_came_) return bad("a copy after the first epoch");
+  if (range.empty() || range.start > range.end || range.end > record_.disk_bytes)
+    return bad("past the end of the disk");
+  if (direct_bytes_ >= bytes_max_)
+    return fail(ErrorKind::kRefused, fmt::format("disk: over {} bytes wait to be written", bytes_max_));
+  return {};
+}
+
+Status DiskReplica::on_record(Epoch epoch, const DiskWrite& write) {
+  if (!open_) return bad("a record without a session");
+  if (epoch < first_) return bad("a record of an epoch before the session");
+  if (epoch > first_) {
+    later_came_ = true;
+    return staged_.stage(epoch, write);
+  }
+  US_TRY(judge_direct(write.range));
+  ++direct_records_;
+  direct_data_ += write.data.size();
+  direct_bytes_ += charge_of(write.data.size());
+  direct_.push_back({write, 0, 0});
+  return {};
+}
+
+Status DiskReplica::on_sum(uint64_t granule, uint64_t sum) {
+  if (!open_) return bad("a comparison without a session");
+  if (granule >= map_.shape().granules()) return bad("a comparison past the end of the disk");
+  US_TRY(judge_direct({0, 1}));
+  direct_bytes_ += charge_of(0);
+  direct_.push_back({std::nullopt, granule, sum});
+  return {};
+}
+
+Status DiskReplica::check(Epoch epoch, const DiskBarrier::Count& expected) const {
+  if (!open_) return bad("an epoch without a session");
+  if (committed_ != Epoch{}) return staged_.check(epoch, expected);
+  if (epoch != first_) return bad("the first epoch is not the one that was announced");
+  if (expected.records == direct_records_ && expected.bytes == direct_data_) return {};
+  return bad(fmt::format("{} records of {} bytes were copied, the barrier says {} of {}", direct_records_, direct_data_,
+                         expected.records, expected.bytes));
+}
+
+void DiskReplica::commit(Epoch epoch) {
+  US_CHECK(open_ && epoch > committed_);
+  if (committed_ == Epoch{})
+    finishing_ = true;
+  else
+    staged_.commit(epoch);
+  committed_ = epoch;
+}
+
+std::optional<DiskReplica::Progress> DiskReplica::poll_progress() {
+  const Progress now{copied_, durable_};
+  if (!open_ || now == told_.value_or(Progress{})) return std::nullopt;
+  told_ = now;
+  return now;
+}
+
+// ---- what to do ----
+
+std::optional<DiskReplica::Op> DiskReplica::next_op() {
+  US_CHECK(doing_ == Doing::kNothing);
+  if (failed_ || broken_) return std::nullopt;
+  return choose();
+}
+
+std::optional<DiskReplica::Op> DiskReplica::choose() {
+  if (new_map_) return map_op(Doing::kNewMap, {{{0, map_.initial_file()}}, true});
+  if (!wanted_records_.empty()) {
+    doing_ = Doing::kRecord;
+    const ImageRecord& next = wanted_records_.front();
+    return WriteRecordFile{image_record_offset(next), encode(next)};
+  }
+  if (!direct_.empty()) return direct_op();
+  if (finishing_ && !final_synced_) {
+    doing_ = Doing::kFinalSync;
+    return SyncImage{};
+  }
+  if (applier_ && applier_->step() == ApplyStep::kIdle && record_.state == ImageState::kConsistent)
+    if (std::optional<ApplyBatch> batch = staged_.take_batch()) applier_->begin(std::move(*batch));
+  if (auto op = applier_op()) return op;
+  if (auto update = map_.poll_update()) return map_op(Doing::kMap, std::move(*update));
+  return std::nullopt;
+}
+
+DiskReplica::Op DiskReplica::map_op(Doing what, DirtyMap::Update update) {
+  doing_ = what;
+  return WriteMap{std::move(update)};
+}
+
+DiskReplica::Op DiskReplica::direct_op() {
+  if (!direct_.front().write) {
+    doing_ = Doing::kRead;
+    doing_count_ = 1;
+    const uint64_t start = direct_.front().granule * map_.shape().granule_bytes;
+    return ReadGranule{{start, std::min(start + map_.shape().granule_bytes, record_.disk_bytes)}};
+  }
+  doing_ = Doing::kDirect;
+  doing_count_ = 0;
+  ExtentMap extents;  // they may overlap
+  uint64_t bytes = 0;
+  for (const Direct& d : direct_) {
+    if (!d.write || doing_count_ == kDirectOpWrites || bytes >= kDirectOpBytes) break;
+    extents.put(*d.write);
+    bytes += d.write->data.size();
+    ++doing_count_;
+  }
+  return WriteImage{extents.plan()};
+}
+
+std::optional<DiskReplica::Op> DiskReplica::applier_op() {
+  if (!applier_ || applier_->step() == ApplyStep::kIdle) return std::nullopt;
+  doing_ = Doing::kApplier;
+  switch (applier_->step()) {
+    case ApplyStep::kWriteRecord:
+      return WriteJournal{applier_->journal_offset(), &applier_->start(), &applier_->batch().writes};
+    case ApplyStep::kSyncJournal:
+      return SyncJournal{};
+    case ApplyStep::kApply:
+      return WriteImage{applier_->batch().writes};
+    default:
+      return SyncImage{};
+  }
+}
+
+void DiskReplica::take_direct(uint64_t count) {
+  for (; count > 0; --count, direct_.pop_front()) {
+    const Direct& d = direct_.front();
+    direct_bytes_ -= charge_of(d.write ? d.write->data.size() : 0);
+    if (d.write) ++copied_;
+  }
+  doing_count_ = 0;
+}
+
+void DiskReplica::on_op_done() {
+  const Doing done = std::exchange(doing_, Doing::kNothing);
+  switch (done) {
+    case Doing::kNothing:
+    case Doing::kRead:
+      US_CHECK(false);
+      return;
+    case Doing::kNewMap:
+      new_map_ = false;
+      return;
+    case Doing::kMap:
+      return map_.on_update_done();
+    case Doing::kRecord:
+      return on_record_done();
+    case Doing::kDirect:
+      return take_direct(doing_count_);
+    case Doing::kFinalSync: {
+      final_synced_ = true;
+      const Result<ImageRecord> consistent = record_.finish_sync({generation_, session_, first_});
+      US_CHECK(consistent);
+      return want_record(*consistent);
+    }
+    case Doing::kApplier:
+      return on_applier_done();
+  }
+}
+
+void DiskReplica::on_record_done() {
+  record_ = std::move(wanted_records_.front());
+  wanted_records_.pop_front();
+  if (record_.state != ImageState::kConsistent) return;
+  finishing_ = false;
+  at_ = record_.at;
+  durable_ = first_;
+  // Whatever was marked here has been copied.
+  map_.end_session();
+  static_cast<void>(map_.begin_resync());
+  map_.on_resynchronised();
+}
+
+void DiskReplica::on_applier_done() {
+  applier_->on_done();
+  if (applier_->step() != ApplyStep::kIdle) return;
+  at_ = applier_->applied();
+  if (!staged_.unapplied()) return;  // a journal that was replayed
+  staged_.batch_applied();
+  durable_ = at_->epoch;
+}
+
+void DiskReplica::on_read(uint64_t sum) {
+  US_CHECK(doing_ == Doing::kRead);
+  doing_ = Doing::kNothing;
+  const Direct& d = direct_.front();
+  if (open_) answers_.push_back({d.granule, d.sum == sum});
+  take_direct(1);
+}
+
+void DiskReplica::on_op_failed() {
+  const Doing what = std::exchange(doing_, Doing::kNothing);
+  doing_count_ = what == Doing::kRead ? doing_count_ : 0;
+  switch (what) {
+    case Doing::kNothing:
+      US_CHECK(false);
+      return;
+    case Doing::kRead:  // what cannot be read is to be written
+      if (open_) answers_.push_back({direct_.front().granule, false});
+      return take_direct(1);
+    case Doing::kMap:
+      map_.on_update_failed();
+      break;
+    case Doing::kApplier:
+      applier_->on_error();
+      break;
+    case Doing::kFinalSync:
+      broken_ = true;
+      break;
+    default:
+      break;
+  }
+  failed_ = true;
+}
+
+// ---- a takeover ----
+
+bool DiskReplica::settled() const {
+  return doing_ == Doing::kNothing && !new_map_ && wanted_records_.empty() && direct_.empty() && !finishing_ &&
+         !staged_.unapplied() && (!applier_ || applier_->step() == ApplyStep::kIdle);
+}
+
+Status DiskReplica::may_take_over(const ImageEpoch& memory) const {
+  US_CHECK(settled());
+  if (!at_) return fail(ErrorKind::kRefused, fmt::format("image: it is {}", image_state_name(record_.state)));
+  return may_take_over_with(record_, {record_.image, record_.disk_bytes, {}, false}, *at_, memory);
+}
+
+Status DiskReplica::go_live(Generation generation) {
+  US_CHECK(settled());
+  US_ASSIGN(ImageRecord live, record_.go_live(generation, last_sequence()));
+  want_record(std::move(live));
+  return {};
+}
+
+}  // namespace us

@@ -1,0 +1,209 @@
+#include "core/disk/disk_source.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+
+namespace us {
+namespace {
+
+constexpr size_t kAnswerBytes = 9;
+
+tl::unexpected<Error> bad(std::string what) { return fail(ErrorKind::kProtocol, "disk: " + std::move(what)); }
+
+bool all_zero(ByteSpan bytes) {
+  return std::ranges::all_of(bytes, [](uint8_t b) { return b == 0; });
+}
+
+}  // namespace
+
+uint64_t granule_sum(ByteSpan bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+DiskSource::DiskSource(DiskIndex disk, uint64_t window_bytes, DirtyMap map)
+    : disk_(disk), window_bytes_(window_bytes), map_(std::move(map)), log_(disk, window_bytes) {}
+
+Epoch DiskSource::write_epoch() const {
+  if (state_ == State::kResyncing) return first_;
+  return state_ == State::kFollowed ? log_.running() : DirtyMap::kSolo;
+}
+
+void DiskSource::on_written(const DiskWrite& write) {
+  if (state_ == State::kFollowed) return log_.append(write);
+  if (state_ == State::kResyncing && plan_->must_send(write.range)) append_direct(write);
+}
+
+void DiskSource::append_direct(const DiskWrite& write) {
+  for (DiskWrite& part : split_for_records(write)) {
+    const uint64_t charge = kWriteChargeBytes + part.data.size();
+    direct_charges_.push_back(charge);
+    direct_bytes_open_ += charge;
+    ++direct_records_;
+    direct_data_ += part.data.size();
+    direct_.push_back(WriteRecord{disk_, first_, std::move(part)});
+  }
+}
+
+void DiskSource::on_local_sync(Epoch over) {
+  if (over > over_ || over <= synced_) return;  // of an earlier session, or nothing new
+  synced_ = over;
+  confirm();
+}
+
+// ---- a session ----
+
+void DiskSource::begin_session(Epoch first) {
+  US_CHECK(state_ == State::kSolo && first > over_);
+  state_ = State::kOffered;
+  ++sessions_;
+  first_ = first;
+  synced_ = durable_ = Epoch{};
+  marks_confirmed_ = false;
+  direct_records_ = direct_data_ = direct_sent_ = direct_done_ = 0;
+}
+
+Status DiskSource::on_answer_marks(uint64_t marked) {
+  if (state_ != State::kOffered || marks_) return bad("an answer to an offer that was not made");
+  if (marked > map_.shape().granules()) return bad("more marks than granules");
+  marks_.emplace(map_.shape().granules());
+  marks_left_ = marked;
+  marks_next_ = 0;
+  if (marked == 0) start_resync(ResyncPlan::Mode::kMarked);
+  return {};
+}
+
+Status DiskSource::on_answer_compare_all() {
+  if (state_ != State::kOffered || marks_) return bad("an answer to an offer that was not made");
+  marks_.emplace(map_.shape().granules());
+  marks_->set_all();
+  start_resync(ResyncPlan::Mode::kCompare);
+  return {};
+}
+
+Status DiskSource::on_marks(uint64_t first_granule, ByteSpan bits) {
+  if (state_ != State::kOffered || !marks_) return bad("marks that nobody asked for");
+  if (first_granule % 8 != 0 || first_granule < marks_next_ || bits.empty() || first_granule > marks_->granules() ||
+      bits.size() > (marks_->granules() - first_granule + 7) / 8)
+    return bad("marks out of order, or past the end");
+  for (uint64_t i = 0; i < bits.size() * 8; ++i) {
+    if ((bits[i / 8] >> (i % 8) & 1) == 0) continue;
+    if (first_granule + i >= marks_->granules() || marks_left_ == 0) return bad("more marks than announced");
+    marks_->set(first_granule + i);
+    --marks_left_;
+  }
+  marks_next_ = first_granule + bits.size() * 8;
+  if (marks_left_ == 0) start_resync(ResyncPlan::Mode::kMarked);
+  return {};
+}
+
+void DiskSource::start_resync(ResyncPlan::Mode mode) {
+  *marks_ |= map_.begin_resync();
+  plan_.emplace(map_.shape(), std::move(*marks_), mode);
+  marks_.reset();
+  state_ = State::kResyncing;
+}
+
+Status DiskSource::on_sum_answers(ByteSpan answers) {
+  if (state_ != State::kResyncing) return bad("answers to comparisons that nobody asked for");
+  if (answers.empty() || answers.size() % kAnswerBytes != 0) return bad("answers of a wrong length");
+  ByteReader in(answers);
+  while (!in.done()) {
+    const auto granule = in.le<uint64_t>();
+    const auto equal = in.le<uint8_t>();
+    if (equal > 1) return bad("an answer that is neither yes nor no");
+    US_TRY(plan_->on_answer(granule, equal == 1));
+  }
+  return {};
+}
+
+Status DiskSource::on_progress(uint64_t copied, Epoch durable) {
+  if (state_ != State::kResyncing && state_ != State::kFollowed) return bad("progress without a session");
+  if (copied < direct_done_ || copied > direct_sent_) return bad("it has copied what it was not sent");
+  if (durable < durable_ || durable > over_ || (durable != Epoch{} && durable < first_))
+    return bad(fmt::format("epoch {} cannot be durable", durable.value()));
+  if (durable != Epoch{} && copied != direct_records_) return bad("durable without all that was copied");
+  for (; direct_done_ < copied; ++direct_done_) {
+    direct_bytes_open_ -= direct_charges_.front();
+    direct_charges_.pop_front();
+  }
+  if (durable == durable_) return {};
+  durable_ = durable;
+  if (durable > first_) log_.on_applied(durable);
+  confirm();
+  return {};
+}
+
+// Takes back the marks of what both images hold for good.
+void DiskSource::confirm() {
+  if (state_ != State::kFollowed || durable_ < first_ || synced_ < first_) return;
+  if (!marks_confirmed_) map_.on_resynchronised();
+  marks_confirmed_ = true;
+  map_.clear_applied(durable_, synced_, log_.running());
+}
+
+DiskBarrier::Count DiskSource::cut() {
+  US_CHECK(resynchronised());
+  if (state_ == State::kFollowed) {
+    over_ = log_.running();
+    return log_.cut();
+  }
+  over_ = first_;
+  log_.begin_session(first_.next());
+  state_ = State::kFollowed;
+  return {disk_, direct_records_, direct_data_};
+}
+
+void DiskSource::end_session() {
+  if (state_ == State::kSolo) return;
+  state_ = State::kSolo;
+  over_ = std::max(over_, first_);
+  map_.end_session();
+  marks_.reset();
+  plan_.reset();
+  direct_.clear();
+  direct_charges_.clear();
+  direct_bytes_open_ = 0;
+  log_.begin_session(Epoch{1});
+}
+
+// ---- resynchronisation ----
+
+std::optional<DiskSource::Step> DiskSource::poll_step() {
+  // Half the window is kept for the guest.
+  if (state_ != State::kResyncing || direct_bytes_open_ >= window_bytes_ / 2) return std::nullopt;
+  const std::optional<ResyncPlan::Step> step = plan_->poll();
+  if (!step) return std::nullopt;
+  return Step{sessions_, *step};
+}
+
+void DiskSource::on_copied(const Step& step, DataSlice bytes) {
+  if (!current(step)) return;
+  if (all_zero(bytes.span()))
+    append_direct({WriteKind::kDiscard, step.what.range, {}});
+  else
+    append_direct(DiskWrite::of_data(step.what.range.start, std::move(bytes)));
+  plan_->on_copied(step.what.granule);
+}
+
+void DiskSource::on_compared(const Step& step, uint64_t sum) {
+  if (!current(step)) return;
+  direct_.push_back(Sum{step.what.granule, sum});
+  plan_->on_compared(step.what.granule);
+}
+
+void DiskSource::on_read_failed(const Step& step) {
+  if (current(step)) plan_->on_read_failed(step.what);
+}
+
+std::optional<DiskSource::StreamItem> DiskSource::poll_stream() {
+  if (direct_.empty()) {
+    if (auto record = log_.poll()) return std::move(*record);
+    return std::nullopt;
+  }
+  StreamItem item = std::move(direct_.front());
+  direct_.pop_front();
+  if (std::holds_alternative<WriteRecord>(item)) ++direct_sent_;
+  return item;
+}
+
+}  // namespace us
