@@ -40,7 +40,7 @@ void DiskSource::append_direct(const DiskWrite& write) {
     direct_bytes_open_ += charge;
     ++direct_records_;
     direct_data_ += part.data.size();
-    direct_.push_back(WriteRecord{disk_, first_, std::move(part)});
+    direct_.push_back({false, {disk_, first_, std::move(part)}, {}});
   }
 }
 
@@ -187,7 +187,7 @@ void DiskSource::on_copied(const Step& step, DataSlice bytes) {
 
 void DiskSource::on_compared(const Step& step, uint64_t sum) {
   if (!current(step)) return;
-  direct_.push_back(Sum{step.what.granule, sum});
+  direct_.push_back({true, {}, {step.what.granule, sum}});
   plan_->on_compared(step.what.granule);
 }
 
@@ -197,12 +197,13 @@ void DiskSource::on_read_failed(const Step& step) {
 
 std::optional<DiskSource::StreamItem> DiskSource::poll_stream() {
   if (direct_.empty()) {
-    if (auto record = log_.poll()) return std::move(*record);
-    return std::nullopt;
+    std::optional<WriteRecord> record = log_.poll();
+    if (!record) return std::nullopt;
+    return StreamItem{false, std::move(*record), {}};
   }
   StreamItem item = std::move(direct_.front());
   direct_.pop_front();
-  if (std::holds_alternative<WriteRecord>(item)) ++direct_sent_;
+  if (!item.is_sum) ++direct_sent_;
   return item;
 }
 

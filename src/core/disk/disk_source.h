@@ -24,7 +24,6 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
-#include <variant>
 
 #include "core/disk/dirty_map.h"
 #include "core/disk/epoch_write_log.h"
@@ -84,7 +83,11 @@ class DiskSource {
     uint64_t granule = 0;
     uint64_t sum = 0;
   };
-  using StreamItem = std::variant<WriteRecord, Sum>;
+  struct StreamItem {
+    bool is_sum = false;
+    WriteRecord record;
+    Sum sum;
+  };
   std::optional<StreamItem> poll_stream();
   bool has_stream() const { return !direct_.empty() || log_.has_records(); }
 

@@ -242,7 +242,7 @@ void fields(Io& io, M& m) {
 
 template <typename Io, Is<DiskRecords> M>
 void fields(Io& io, M& m) {
-  io.number("count", m.count);
+  io.index("disk", m.disk, is_disk);
   io.rest("records", m.records, kDiskFrameBytesMax);
 }
 

@@ -66,7 +66,7 @@ struct DiskMarks {
 // primary -> standby: write records (write_record.h): writes of the guest and copied granules.
 struct DiskRecords {
   static constexpr FrameType kType = FrameType::kDiskRecords;
-  uint32_t count = 0;
+  DiskIndex disk;  // of all of them
   ByteSpan records;
 };
 

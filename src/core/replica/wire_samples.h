@@ -78,7 +78,7 @@ inline std::vector<Message> messages() {
           DiskIndex{2}, {0xa0, 0xa1, 0xa2, 0xa3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, 3u << 30, 65536, Epoch{42}},
       DiskAnswer{DiskIndex{2}, DiskVerdict::kRefused, 17, "its image belongs to another disk"},
       DiskMarks{DiskIndex{2}, 32768, kBytes},
-      DiskRecords{3, kBytes},
+      DiskRecords{DiskIndex{2}, kBytes},
       DiskSums{DiskIndex{2}, kBytes},
       DiskSumAnswers{DiskIndex{2}, kBytes},
       DiskProgress{DiskIndex{2}, 1234, Epoch{42}},
