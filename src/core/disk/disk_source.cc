@@ -156,7 +156,6 @@ DiskBarrier::Count DiskSource::cut() {
 void DiskSource::end_session() {
   if (state_ == State::kSolo) return;
   state_ = State::kSolo;
-  over_ = std::max(over_, first_);
   map_.end_session();
   marks_.reset();
   plan_.reset();

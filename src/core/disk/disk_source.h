@@ -43,6 +43,12 @@ class DiskSource {
   bool wants_writes() const { return unconfirmed_bytes() < window_bytes_; }
   // The window cannot empty without a cut.
   bool wants_cut() const { return state_ == State::kFollowed && log_.wants_cut(); }
+  // False: over the window, and the standby has yet to apply what has been cut.  Another cut lets through the writes
+  // that wait for room (QEMU drains), so it would add to that without end.
+  bool may_cut() const {
+    return state_ == State::kSolo || state_ == State::kOffered || wants_writes() ||
+           (direct_bytes_open_ == 0 && !log_.has_cut());
+  }
   DirtyMap::Ready prepare(DiskRange range) { return map_.prepare(range, write_epoch()); }
   void on_written(const DiskWrite& write);
   void on_write_failed(DiskRange range) { map_.on_write_failed(range); }

@@ -37,6 +37,8 @@ class EpochWriteLog {
   // Starts a session with `running` as the first epoch; forgets everything before.
   void begin_session(Epoch running);
 
+  // An epoch is over, and not applied yet.
+  bool has_cut() const { return !over_.empty(); }
   bool wants_writes() const { return unapplied_bytes_ < window_bytes_; }
   bool wants_cut() const { return running_.records > 0 && unapplied_bytes_ >= window_bytes_ / 2; }
   void append(const DiskWrite& write);

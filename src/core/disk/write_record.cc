@@ -37,7 +37,7 @@ Result<WriteRecord> decode_write_record(ByteReader& in) {
   const uint64_t length = in.le<uint64_t>();
   if (!in.ok()) return bad("it is cut short");
   if (!is_write_kind(kind)) return bad("unknown kind of write");
-  if (record.disk.value() >= kDisksMax) return bad("no such disk");
+  if (record.disk.value() >= kDiskIndexMax) return bad("no such disk");
   if (record.epoch == Epoch{}) return bad("epoch 0");
   if (length == 0 || start > UINT64_MAX - length) return bad("impossible range");
   record.write = {static_cast<WriteKind>(kind), {start, start + length}, {}};
@@ -58,7 +58,7 @@ std::vector<DiskWrite> split_for_records(const DiskWrite& write) {
 }
 
 Bytes encode(const DiskBarrier& barrier) {
-  US_CHECK(barrier.disks.size() <= kDisksMax);
+  US_CHECK(barrier.disks.size() <= kDiskIndexMax);
   Bytes out;
   ByteWriter b(out);
   b.le(kBarrierMagic);
@@ -79,7 +79,7 @@ Result<DiskBarrier> decode_disk_barrier(ByteSpan bytes) {
   if (in.le<uint16_t>() != kBarrierVersion) return bad("disk barrier of an unknown version");
   const auto count = in.le<uint16_t>();
   DiskBarrier barrier{.epoch = Epoch(in.le<uint64_t>()), .disks = {}};
-  if (count > kDisksMax || barrier.epoch == Epoch{}) return bad("impossible disk barrier");
+  if (count > kDiskIndexMax || barrier.epoch == Epoch{}) return bad("impossible disk barrier");
   for (uint16_t i = 0; i < count && in.ok(); ++i) {
     const auto disk = in.le<uint64_t>();
     const auto records = in.le<uint64_t>();

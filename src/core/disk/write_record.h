@@ -16,7 +16,7 @@
 namespace us {
 
 using DiskIndex = Strong<struct DiskIndexTag, uint8_t>;  // position in the VM file
-inline constexpr size_t kDisksMax = 16;
+inline constexpr size_t kDiskIndexMax = 16;
 inline constexpr size_t kWriteRecordHeadBytes = 32;
 // What a record that waits in memory is charged beside its data, so that many small ones are bounded as well.  It pays
 // for the two extents that it may become in an ExtentMap and in a journal.

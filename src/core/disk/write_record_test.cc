@@ -52,7 +52,7 @@ TEST(WriteRecord, RefusesWhatMakesNoSense) {
   ASSERT_TRUE(decodes(good));
   EXPECT_FALSE(decodes(with(0, {0})));
   EXPECT_FALSE(decodes(with(0, {4})));
-  EXPECT_FALSE(decodes(with(1, {kDisksMax})));
+  EXPECT_FALSE(decodes(with(1, {kDiskIndexMax})));
   EXPECT_FALSE(decodes(with(5, {1}))) << "reserved";
   EXPECT_FALSE(decodes(with(8, {0}))) << "epoch 0";
   EXPECT_FALSE(decodes(with(24, {0}))) << "empty";

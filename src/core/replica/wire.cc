@@ -214,7 +214,7 @@ void fields(Io& io, M& m) {
 template <typename Io, Is<CopyDropped> M>
 void fields(Io&, M&) {}
 
-bool is_disk(DiskIndex disk) { return disk.value() < kDisksMax; }
+bool is_disk(DiskIndex disk) { return disk.value() < kDiskIndexMax; }
 
 template <typename Io, Is<DiskOffer> M>
 void fields(Io& io, M& m) {
