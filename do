@@ -7,6 +7,7 @@ build=${US_BUILD:-build}                 # the normal build
 build_asan=${US_BUILD_ASAN:-build-asan}  # unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 build_fuzz=${US_BUILD_FUZZ:-build-fuzz}  # libFuzzer targets
 guest=$build/guest
+disk_guest=$build/guest-debian
 
 help() {
   cat <<'END'
@@ -14,7 +15,7 @@ Usage: ./do CHORE [arguments]        (Debian 12; as root where packages or names
 
   setup             install the Debian packages of packages.txt that are missing
   build [TARGETS]   build everything, or the named targets, in build/
-  guest             build the guest of the demo and the tests in build/guest/
+  guest             build the guest of the demo and the tests in build/guest/, and its disk in build/guest-debian/
   demo [OPTIONS]    setup, build, guest, then the demo; options go to `understudy demo`
   test [--long]     setup, build, guest, then every test; --long adds long runs and fuzzing
   unit [REGEX]      unit tests only (those whose name matches)
@@ -99,11 +100,29 @@ build_guest() {
   guest/build "$guest" || die "the guest could not be built"
 }
 
-prepare() {
-  setup
-  say "building"
-  build "$@"
+build_guests() {
   build_guest
+  [ "$(id -u)" = 0 ] || {
+    echo "guest: its disk is left out, for only root can build that"
+    return
+  }
+  guest/build-debian "$guest" "$disk_guest" || die "the guest's disk could not be built"
+}
+
+# The guests wait for the network most of the time, so they are built beside the rest.
+prepare() {
+  local guests
+  setup
+  say "building, with the guests beside (their messages follow)"
+  mkdir -p "$build"
+  (build_guests) >"$build/guests.log" 2>&1 &
+  guests=$!
+  build "$@"
+  wait "$guests" || {
+    cat "$build/guests.log" >&2
+    exit 1
+  }
+  cat "$build/guests.log"
 }
 
 # --- test ------------------------------------------------------------------------------------------------------------
@@ -255,7 +274,7 @@ format() { sources | xargs clang-format -i; }
 lint() {
   local status=0 found
   sources | xargs clang-format --dry-run -Werror || status=1
-  for script in ./do .ci/run test/old_kernel/run guest/build guest/init guest/announce guest/power-button test/kvm/build test/kvm/run test/kvm/init; do bash -n "$script" || status=1; done
+  for script in ./do .ci/run test/old_kernel/run guest/build guest/build-debian guest/init guest/announce guest/power-button guest/debian/{start,stop,postgres} test/kvm/build test/kvm/run test/kvm/init; do bash -n "$script" || status=1; done
   found=$(grep -nE '#include <(sys/|unistd|thread|mutex|random|fcntl|poll|chrono|fstream|iostream|filesystem)' -r src/core --include='*.h' --include='*.cc' | grep -v _test.cc || true)
   [ -z "$found" ] || {
     printf 'src/core does no I/O and reads no clock, but:\n%s\n' "$found" >&2
@@ -278,7 +297,7 @@ case $chore in
   help | -h | --help) help ;;
   setup | format | lint | clean) "$chore" ;;
   build) setup && build "$@" ;;
-  guest) setup && build_guest ;;
+  guest) setup && build_guests ;;
   demo) demo "$@" ;;
   test) test_all "$@" ;;
   unit) setup && build && unit ${1:+-R "$1"} ;;
@@ -287,7 +306,7 @@ case $chore in
   sanitize) setup && sanitize ;;
   sim) setup && build && sim "$@" ;;
   fuzz) setup && fuzz "$@" ;;
-  bench) setup && build && build_guest && bench "$@" ;;
+  bench) prepare && bench "$@" ;;
   *)
     help >&2
     die "there is no chore called '$chore'"
