@@ -28,8 +28,7 @@ void Client::start(const NetNs& ns) {
 
 Status Client::run(const NetNs& ns) {
   US_TRY(ns.enter());
-  US_ASSIGN(Stream stream, Stream::connect(address_, port_, abort_));
-  return talk(stream);
+  return talk();
 }
 
 void Client::finish(Duration limit) {

@@ -1,5 +1,6 @@
 // Client: a program that talks to the guest over one connection for as long as the demo lasts, in a thread of its own
-// in the client's namespace.  The three kinds are below; each checks every byte that it gets.
+// in the client's namespace.  Three kinds are below, the fourth in ledger_client.h; each checks every byte that it
+// gets.
 #pragma once
 
 #include <atomic>
@@ -36,7 +37,11 @@ class Client {
   std::optional<std::string> failure() const;      // why the connection was lost or what was wrong with an answer
 
  protected:
-  virtual Status talk(Stream& stream) = 0;  // until stopping(), then returns with nothing outstanding
+  // Connects once and talks until stopping(), then returns with nothing outstanding.
+  virtual Status talk() = 0;
+  Result<Stream> connect() const { return Stream::connect(address_, port_, abort_); }
+  const std::string& address() const { return address_; }
+  const std::atomic<bool>& aborted() const { return abort_; }  // true: whatever waits must end with an error
   bool stopping() const { return stopping_; }
   void advance(uint64_t by) { progress_ += by; }
 
@@ -68,7 +73,7 @@ class RedisClient final : public Client {
   uint64_t lost() const { return lost_; }  // acknowledged writes that a later answer showed to be gone
 
  private:
-  Status talk(Stream& stream) override;
+  Status talk() override;
   Status take_answer(uint64_t value);
 
   const std::string key_;
@@ -91,7 +96,7 @@ class DownloadClient final : public Client {
   bool has_wrong_file() const { return has_wrong_file_; }
 
  private:
-  Status talk(Stream& stream) override;
+  Status talk() override;
   Status download(Stream& stream, LineReader& reader, uint64_t seed);
 
   const uint64_t file_bytes_;
@@ -110,7 +115,7 @@ class PingClient final : public Client {
   void measure_round_trips(bool wanted) { replies_.measure_round_trips(wanted); }
 
  private:
-  Status talk(Stream& stream) override;
+  Status talk() override;
   Status take_replies(ByteSpan data, Instant now);
   Status send_next(Stream& stream, Instant now);
 

@@ -77,7 +77,8 @@ Status DownloadClient::download(Stream& stream, LineReader& reader, uint64_t see
   return fail(ErrorKind::kProtocol, fmt::format("the download's SHA-256 is wrong; {} of {}", difference, length));
 }
 
-Status DownloadClient::talk(Stream& stream) {
+Status DownloadClient::talk() {
+  US_ASSIGN(Stream stream, connect());
   LineReader reader(stream);
   for (uint64_t seed = seed_; !stopping(); ++seed) US_TRY(download(stream, reader, seed));
   return {};

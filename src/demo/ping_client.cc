@@ -11,7 +11,8 @@ constexpr size_t kMessage = sizeof(uint64_t);
 
 }  // namespace
 
-Status PingClient::talk(Stream& stream) {
+Status PingClient::talk() {
+  US_ASSIGN(Stream stream, connect());
   Bytes buffer(64 * 1024);
   Instant next_send = clock_now();
   Instant last_reply = next_send;

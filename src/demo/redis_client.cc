@@ -40,7 +40,8 @@ Result<uint64_t> get(const std::string& address, const std::string& key) {
 
 }  // namespace
 
-Status RedisClient::talk(Stream& stream) {
+Status RedisClient::talk() {
+  US_ASSIGN(Stream stream, connect());
   LineReader reader(stream);
   const std::string increment = command("INCR", key_);
   while (!stopping() || sent_ > acknowledged()) {
