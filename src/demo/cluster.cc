@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "demo/command.h"
 #include "demo/stream.h"
 #include "os/clock.h"
 
@@ -17,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Duration kTick = Duration::millis(50);
+constexpr Duration kCopyLimit = Duration::seconds(60);
 
 void sleep_for(Duration length) {
   const int64_t nanos = std::max<int64_t>(length.to_nanos(), 0);
@@ -72,6 +74,11 @@ Status check_guest_files(const std::string& guest_dir) {
   return {};
 }
 
+Status check_disk_image(const std::string& image) {
+  if (image.empty() || fs::exists(image)) return {};
+  return fail(ErrorKind::kInput, fmt::format("{} is missing: build the guest first (./do guest)", image));
+}
+
 }  // namespace
 
 std::string process_name(pid_t pid) {
@@ -83,6 +90,7 @@ std::string process_name(pid_t pid) {
 
 Result<std::unique_ptr<Cluster>> Cluster::create(ClusterOptions options) {
   US_TRY(check_guest_files(options.guest_dir));
+  US_TRY(check_disk_image(options.disk_image));
   Lab::sweep();
   US_ASSIGN(Lab lab, Lab::create(options.prefix, options.wire));
   const fs::path directory = fs::temp_directory_path() / ("understudy-" + options.prefix);
@@ -108,6 +116,9 @@ Status Cluster::write_files() {
     fs::create_directories(host_directory(host) / "runtime", error);
     US_TRY(write_file(vm_file(host), vm_file_text(host)));
   }
+  if (!options_.disk_image.empty())
+    US_TRY(run_checked({"cp", "--sparse=always", "--reflink=auto", options_.disk_image, disk_image(0).string()},
+                       kCopyLimit));
   return {};
 }
 
@@ -118,10 +129,10 @@ cpus = {cpus}
 accelerator = "{accelerator}"
 {cpu}kernel = "{guest}/vmlinuz"
 initrd = "{guest}/initrd.cpio"
-append = "console=ttyS0 quiet us.ip={ip}/24 us.ip6={ip6}/64"
+append = "console=ttyS0 quiet us.ip={ip}/24 us.ip6={ip6}/64{root}"
 serial_log = "{serial}"
 
-[[nic]]
+{disk}[[nic]]
 bridge = "{bridge}"
 
 [epoch]
@@ -141,11 +152,18 @@ path = "{arbiter}"
                      fmt::arg("accelerator", options_.accelerator),
                      fmt::arg("cpu", options_.cpu.empty() ? "" : fmt::format("cpu = \"{}\"\n", options_.cpu)),
                      fmt::arg("guest", fs::absolute(options_.guest_dir).string()), fmt::arg("ip", kGuestAddress),
-                     fmt::arg("ip6", kGuestAddress6), fmt::arg("serial", serial_log(host).string()),
-                     fmt::arg("bridge", kHostBridge), fmt::arg("epoch", options_.epoch),
-                     fmt::arg("audit", options_.audit_every), fmt::arg("a", kReplicationAddress[0]),
-                     fmt::arg("b", kReplicationAddress[1]), fmt::arg("detection", options_.detection),
-                     fmt::arg("arbiter", (directory_ / "arbiter").string()));
+                     fmt::arg("root", options_.disk_image.empty() ? "" : " us.root=/dev/vda"),
+                     fmt::arg("disk", disk_text(host)), fmt::arg("ip6", kGuestAddress6),
+                     fmt::arg("serial", serial_log(host).string()), fmt::arg("bridge", kHostBridge),
+                     fmt::arg("epoch", options_.epoch), fmt::arg("audit", options_.audit_every),
+                     fmt::arg("a", kReplicationAddress[0]), fmt::arg("b", kReplicationAddress[1]),
+                     fmt::arg("detection", options_.detection), fmt::arg("arbiter", (directory_ / "arbiter").string()));
+}
+
+std::string Cluster::disk_text(size_t host) const {
+  if (options_.disk_image.empty()) return "";
+  return fmt::format("[[disk]]\nfile = \"{}\"\nsize = \"{}M\"\n{}\n", disk_image(host).string(),
+                     fs::file_size(options_.disk_image) >> 20, options_.disk_keys);
 }
 
 Status Cluster::start(size_t host, const std::string& verb, const std::vector<std::string>& extra_arguments) {

@@ -1,8 +1,9 @@
 // Cluster: a lab (lab.h) with the guest in it and understudy on its two hosts; what the demo and the end-to-end tests
 // share.  Hosts are 0 (A) and 1 (B).
 //
-// All files live in one temporary directory: the VM file of each host (they differ in their log files only), the
-// arbiter's directory, which both hosts share, and logs.  The directory goes with the object unless keep_files().
+// All files live in one temporary directory: the VM file of each host (they differ in their logs and their disk's
+// image only), the arbiter's directory, which both hosts share, logs and images.  The directory goes with the object
+// unless keep_files().
 #pragma once
 
 #include <array>
@@ -27,6 +28,10 @@ struct ClusterOptions {
   std::string prefix;     // of the namespaces and the temporary directory; unique on this machine
   std::string program;    // the understudy executable
   std::string guest_dir;  // has vmlinuz and initrd.cpio (docs/guest.md)
+  // Of the guest's replicated disk: host A gets a copy, host B makes its own when it becomes the standby.  Both keep
+  // theirs through power_off().  Empty: the guest has no disk.
+  std::string disk_image{};
+  std::string disk_keys{};  // further lines for [[disk]]
   std::string memory = "512M";
   int cpus = 1;
   std::string accelerator = "auto";
@@ -56,6 +61,7 @@ class Cluster {
   std::filesystem::path vm_file(size_t host) const { return host_directory(host) / "vm.toml"; }
   std::filesystem::path log_file(size_t host) const { return host_directory(host) / "understudy.log"; }
   std::filesystem::path serial_log(size_t host) const { return host_directory(host) / "serial.log"; }
+  std::filesystem::path disk_image(size_t host) const { return host_directory(host) / "disk.img"; }
   std::string vm_file_text(size_t host) const;
 
   Status start_primary(size_t host, const std::vector<std::string>& extra_arguments = {}) {
@@ -95,6 +101,7 @@ class Cluster {
  private:
   Cluster(ClusterOptions options, Lab lab, std::filesystem::path directory);
   Status write_files();
+  std::string disk_text(size_t host) const;
   Status start(size_t host, const std::string& verb, const std::vector<std::string>& extra_arguments = {});
   std::filesystem::path host_directory(size_t host) const { return directory_ / kHostNames[host]; }
 

@@ -30,6 +30,12 @@ std::vector<double> values(const std::vector<TakeoverStatus>& takeovers, double 
   return out;
 }
 
+std::string disk_words(const DiskFigures& disk) {
+  const auto verdict = [](bool clean) { return clean ? "clean" : "NOT CLEAN"; };
+  return fmt::format("both images {}, e2fsck {}, pg_amcheck {}", disk.images_equal ? "equal" : "NOT EQUAL",
+                     verdict(disk.fsck_clean), verdict(disk.amcheck_clean));
+}
+
 }  // namespace
 
 void DemoFigures::judge() {
@@ -42,6 +48,14 @@ void DemoFigures::judge() {
   require(acknowledged_writes_lost == 0, fmt::format("{} acknowledged writes were lost", acknowledged_writes_lost));
   require(downloads > 0, "no download was completed");
   require(download_sha256_ok, "the SHA-256 of a download is wrong, or none was checked");
+  if (disk) {
+    require(disk->transactions > 0, "the database committed no transaction at all");
+    require(disk->transactions_lost == 0,
+            fmt::format("{} acknowledged transactions were lost", disk->transactions_lost));
+    require(disk->amcheck_clean, "pg_amcheck was not clean, or did not run");
+    require(disk->fsck_clean, "e2fsck was not clean on both images, or did not run");
+    require(disk->images_equal, "the images of the two hosts were not equal, or were not compared");
+  }
   require(takeovers.size() == rounds_wanted && stall_ms.size() == rounds_wanted,
           fmt::format("{} of {} takeovers happened", takeovers.size(), rounds_wanted));
   require(audits == rounds_wanted, fmt::format("{} of {} audits were made", audits, rounds_wanted));
@@ -64,6 +78,13 @@ std::string to_json(const DemoFigures& f) {
   out["downloads"] = f.downloads;
   out["download_bytes"] = f.download_bytes;
   out["download_sha256_ok"] = f.download_sha256_ok;
+  if (f.disk) {
+    out["transactions"] = f.disk->transactions;
+    out["transactions_lost"] = f.disk->transactions_lost;
+    out["amcheck_clean"] = f.disk->amcheck_clean;
+    out["fsck_clean"] = f.disk->fsck_clean;
+    out["images_equal"] = f.disk->images_equal;
+  }
   out["ping_p50_ms"] = rounded(f.ping_p50_ms);
   out["stall_ms"] = Json::array();
   for (const double ms : f.stall_ms) out["stall_ms"].push_back(rounded(ms));
@@ -86,6 +107,8 @@ std::string to_text(const DemoFigures& f, bool colour) {
   };
   row("connections survived", fmt::format("{} of {}", f.connections_survived, f.connections));
   row("acknowledged writes", fmt::format("{}, lost {}", f.acknowledged_writes, f.acknowledged_writes_lost));
+  if (f.disk)
+    row("committed transactions", fmt::format("{}, lost {}", f.disk->transactions, f.disk->transactions_lost));
   row("downloads", fmt::format("{} ({:.0f} MB), SHA-256 {}", f.downloads, static_cast<double>(f.download_bytes) / 1e6,
                                f.download_sha256_ok ? "right"
                                : f.downloads == 0   ? "unknown"
@@ -97,6 +120,7 @@ std::string to_text(const DemoFigures& f, bool colour) {
   row("epochs committed", fmt::format("{} (pause p50 {} ms, p99 {} ms)", f.epochs, milliseconds(f.pause_p50_ms),
                                       milliseconds(f.pause_p99_ms)));
   row("audits", fmt::format("{} ({} pages compared, all equal)", f.audits, f.audited_pages));
+  if (f.disk) row("disk at the end", disk_words(*f.disk));
   row("ping-pong round trip", fmt::format("p50 {:.1f} ms while protected", f.ping_p50_ms));
   const char* paint = !colour ? "" : f.green() ? "\033[1;32m" : "\033[1;31m";
   const char* plain = colour ? "\033[0m" : "";

@@ -12,6 +12,16 @@ namespace us::demo {
 
 enum class Fault { kKill, kCutNetwork };
 
+// Of a guest with a replicated disk.
+struct DiskFigures {
+  uint64_t transactions = 0;  // of the ledger (ledger.h), acknowledged
+  uint64_t transactions_lost = 0;
+  // After the end of the guest.
+  bool amcheck_clean = false;  // pg_amcheck on all databases, in the guest, before its end
+  bool fsck_clean = false;     // e2fsck -fn on both images
+  bool images_equal = false;   // byte by byte
+};
+
 struct DemoFigures {
   Fault fault = Fault::kKill;
   uint64_t seed = 0;
@@ -32,6 +42,8 @@ struct DemoFigures {
   // One entry for each takeover.
   std::vector<double> stall_ms;
   std::vector<TakeoverStatus> takeovers;
+
+  std::optional<DiskFigures> disk;  // nothing: the guest has none
 
   uint64_t epochs = 0;         // committed, of all generations
   uint64_t audits = 0;         // one before each fault: both hosts' copies of the guest's RAM, compared page by page

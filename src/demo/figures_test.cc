@@ -31,6 +31,35 @@ TEST(Figures, AllGoodIsGreen) {
   EXPECT_THAT(to_text(f, false), testing::HasSubstr("GREEN"));
 }
 
+DemoFigures good_with_disk() {
+  DemoFigures f = good();
+  f.disk = {.transactions = 80, .amcheck_clean = true, .fsck_clean = true, .images_equal = true};
+  return f;
+}
+
+TEST(Figures, ADiskThatIsWhollyGoodIsGreenAndTold) {
+  DemoFigures f = good_with_disk();
+  f.judge();
+  EXPECT_TRUE(f.green()) << f.failures.front();
+  EXPECT_THAT(to_text(f, false), testing::HasSubstr("committed transactions      80, lost 0"));
+  EXPECT_THAT(to_text(f, false), testing::HasSubstr("both images equal, e2fsck clean, pg_amcheck clean"));
+}
+
+TEST(Figures, EachThingThatIsWrongWithADiskIsRed) {
+  const std::function<void(DiskFigures&)> faults[] = {
+      [](DiskFigures& d) { d.transactions = 0; },      [](DiskFigures& d) { d.transactions_lost = 1; },
+      [](DiskFigures& d) { d.amcheck_clean = false; }, [](DiskFigures& d) { d.fsck_clean = false; },
+      [](DiskFigures& d) { d.images_equal = false; },
+  };
+  for (const auto& fault : faults) {
+    DemoFigures f = good_with_disk();
+    fault(*f.disk);
+    f.judge();
+    EXPECT_EQ(f.failures.size(), 1u);
+    EXPECT_THAT(to_text(f, false), testing::HasSubstr("RED"));
+  }
+}
+
 TEST(Figures, EachThingThatIsWrongIsRed) {
   const std::function<void(DemoFigures&)> faults[] = {
       [](DemoFigures& f) { f.connections_survived = 2; },

@@ -14,6 +14,7 @@
 #include "demo/clients.h"
 #include "demo/cluster.h"
 #include "demo/console.h"
+#include "demo/disk_check.h"
 #include "os/clock.h"
 
 namespace us::demo {
@@ -25,6 +26,7 @@ constexpr Duration kTakeoverLimit = Duration::seconds(30);
 constexpr Duration kFenceLimit = Duration::seconds(10);
 constexpr Duration kFinishLimit = Duration::seconds(60);
 constexpr Duration kGiveUpLimit = Duration::seconds(3);
+constexpr Duration kShutdownLimit = Duration::seconds(60);
 constexpr int64_t kMomentMinUs = 1'500'000;
 constexpr int64_t kMomentMaxUs = 4'000'000;
 // After all clients go on: what a late second stall would have to show itself in.
@@ -51,6 +53,9 @@ class Story {
   Status see_takeover(Instant struck, const Clients::Marks& before);
   Status see_fence();
   Status bring_back_old_host();
+  Status last_act();
+  Status shut_down();
+  Status check_disks();
   void on_wait();
   void watch_primary();
   void close_session();
@@ -87,7 +92,7 @@ Status Story::tell() {
   US_TRY(protect());
   for (uint64_t number = 1; number <= options_.rounds; ++number) {
     US_TRY(round(number));
-    if (number == options_.rounds) break;
+    if (number == options_.rounds && !options_.disk) break;
     US_TRY(bring_back_old_host());
     US_TRY(protect());
   }
@@ -105,6 +110,8 @@ void Story::run() {
     clients_->finish(told ? kFinishLimit : kGiveUpLimit);
     clients_->report(figures_);
   }
+  if (const Status ended = told && options_.disk ? last_act() : Status(); !ended)
+    figures_.failures.push_back(ended.error().message);
   figures_.judge();
 }
 
@@ -113,6 +120,7 @@ Status Story::set_up() {
   US_ASSIGN(cluster_, Cluster::create({.prefix = fmt::format("us-{}", ::getpid()),
                                        .program = options_.program,
                                        .guest_dir = options_.guest_dir,
+                                       .disk_image = options_.disk ? options_.disk_image : "",
                                        .memory = options_.memory,
                                        .cpus = options_.cpus,
                                        .epoch = options_.epoch,
@@ -129,10 +137,11 @@ Status Story::first_act() {
                              options_.epoch));
   US_TRY(cluster_->wait_guest(kBootLimit));
   clients_ = std::make_unique<Clients>(cluster_->lab().client(), options_.ipv6 ? kGuestAddress6 : kGuestAddress,
-                                       options_.download_mib << 20, options_.seed);
+                                       options_.download_mib << 20, options_.seed, options_.disk);
   clients_->start();
   clients_->ping().measure_round_trips(false);
-  console_.event("guest is up; redis INCR, a download and a 5 ms ping-pong begin, each over one connection");
+  console_.event(fmt::format("guest is up; redis INCR, a download, a 5 ms ping-pong{} begin, each over one connection",
+                             options_.disk ? " and transactions in PostgreSQL" : ""));
   return cluster_->start_standby(1);
 }
 
@@ -231,6 +240,34 @@ Status Story::bring_back_old_host() {
   return {};
 }
 
+// With a disk: what is left of it when everybody has gone home.
+Status Story::last_act() {
+  if (!figures_.disk) figures_.disk.emplace();
+  watching_ = false;
+  US_TRY(check_database(*cluster_));
+  figures_.disk->amcheck_clean = true;
+  console_.event("pg_amcheck finds both databases clean");
+  US_TRY(shut_down());
+  return check_disks();
+}
+
+Status Story::shut_down() {
+  US_TRY(cluster_->tell_guest("poweroff"));
+  US_TRY(cluster_->wait_exit(primary_, kShutdownLimit));
+  US_TRY(cluster_->wait_exit(1 - primary_, kShutdownLimit));
+  console_.event("the guest has shut down, and with it both hosts' daemons");
+  return {};
+}
+
+Status Story::check_disks() {
+  for (size_t host = 0; host < kHosts; ++host) US_TRY(check_file_system(*cluster_, host));
+  figures_.disk->fsck_clean = true;
+  US_TRY(compare_images(*cluster_));
+  figures_.disk->images_equal = true;
+  console_.event("e2fsck finds both images clean, and they are equal byte by byte");
+  return {};
+}
+
 void Story::on_wait() {
   if (!console_.wants_progress()) return;
   watch_primary();
@@ -262,6 +299,7 @@ std::string Story::progress_line() const {
   if (last_status_.state == "syncing") out += fmt::format(" {:.0f} %", last_status_.sync_progress * 100);
   if (last_status_.epoch > 0) out += fmt::format(", epoch {}", last_status_.epoch);
   if (!clients_) return out;
+  if (const LedgerClient* ledger = clients_->ledger()) out += fmt::format(" | {} transactions", ledger->acknowledged());
   return out + fmt::format(" | {} writes | {:.0f} MB downloaded | ping-pong {:.0f} ms",
                            clients_->redis().acknowledged(), static_cast<double>(clients_->download().bytes()) / 1e6,
                            clients_->ping().replies().round_trip(0.5).to_millis_f());
@@ -273,6 +311,8 @@ void fill_in_defaults(DemoOptions& options) {
   const fs::path self = fs::read_symlink("/proc/self/exe", error);
   if (options.program.empty()) options.program = self.string();
   if (options.guest_dir.empty()) options.guest_dir = (self.parent_path().parent_path() / "guest").string();
+  if (options.disk_image.empty())
+    options.disk_image = (self.parent_path().parent_path() / "guest-debian/disk.img").string();
   // Few digits: somebody may have to type it.
   while (options.seed == 0) options.seed = std::random_device()() % 1'000'000;
 }

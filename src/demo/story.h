@@ -1,8 +1,9 @@
 // Story: the demo from beginning to end.  docs/demo.md tells it to a person.
 //
-// Host A runs the guest, three clients connect, host B becomes the standby.  Then, once for each round: at a random
-// moment the primary host dies (or loses both cables), the clients must go on as if nothing had been, and the host
-// comes back as the new standby.
+// Host A runs the guest, three or four clients connect, host B becomes the standby.  Then, once for each round: at a
+// random moment the primary host dies (or loses both cables), the clients must go on as if nothing had been, and the
+// host comes back as the new standby.  With a disk there is an end: the guest shuts down, and both images are looked
+// at.
 #pragma once
 
 #include <atomic>
@@ -14,8 +15,10 @@
 namespace us::demo {
 
 struct DemoOptions {
-  std::string program{};    // the understudy executable; empty: this one
-  std::string guest_dir{};  // with vmlinuz and initrd.cpio; empty: guest/ beside the build's src/
+  std::string program{};     // the understudy executable; empty: this one
+  std::string guest_dir{};   // with vmlinuz and initrd.cpio; empty: guest/ beside the build's src/
+  bool disk = false;         // PostgreSQL on a replicated disk, and the ledger client
+  std::string disk_image{};  // empty: guest-debian/disk.img beside the build's src/
   uint64_t rounds = 2;
   Fault fault = Fault::kKill;
   uint64_t seed = 0;  // 0: choose one

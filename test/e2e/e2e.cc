@@ -61,6 +61,7 @@ void E2e::create(demo::ClusterOptions options) {
   options.program = program();
   options.guest_dir = or_default("US_TEST_GUEST", US_GUEST_DIR);
   if (options.audit_every == 0) options.audit_every = kAuditEvery;
+  has_disk_ = !options.disk_image.empty();
   auto made = Cluster::create(std::move(options));
   ASSERT_OK(made);
   cluster_ = std::move(*made);
@@ -79,7 +80,8 @@ void E2e::protect() {
 }
 
 void E2e::start_load() {
-  load_ = std::make_unique<demo::Clients>(cluster_->lab().client(), demo::kGuestAddress, kDownloadBytes, kSeed);
+  load_ =
+      std::make_unique<demo::Clients>(cluster_->lab().client(), demo::kGuestAddress, kDownloadBytes, kSeed, has_disk_);
   load_->start();
   expect_load_goes_on();
 }
@@ -101,6 +103,9 @@ void E2e::expect_load_unharmed() {
   EXPECT_GT(figures.acknowledged_writes, 0u);
   EXPECT_EQ(figures.acknowledged_writes_lost, 0u);
   EXPECT_TRUE(figures.download_sha256_ok);
+  if (!has_disk_) return;
+  EXPECT_GT(figures.disk->transactions, 0u);
+  EXPECT_EQ(figures.disk->transactions_lost, 0u);
 }
 
 void E2e::edit_vm_file(size_t host, const std::string& from, const std::string& to) {

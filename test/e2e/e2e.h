@@ -43,7 +43,7 @@ class E2e : public testing::Test {
   void create(demo::ClusterOptions options = {});
   // The rest of start_protected().
   void protect();
-  void start_load();
+  void start_load();  // with the ledger, where the guest has a disk
 
   // The clients still have their connections and are being served.
   void expect_load_goes_on();
@@ -57,6 +57,7 @@ class E2e : public testing::Test {
   Status wait_services();  // of a guest that has rebooted
   std::string boot_id();   // changes when the guest boots
 
+  bool has_disk_ = false;            // set by create()
   bool expects_difference_ = false;  // every test is audited all along, and by default no difference may be found
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<demo::Clients> load_;
