@@ -13,12 +13,17 @@
 
 namespace us::bench {
 
+struct StockDisk {
+  std::string image{};           // copied; the guest boots from the copy.  Empty: no disk
+  bool cache_is_direct = false;  // O_DIRECT
+};
+
 class StockVm {
  public:
   // `accelerator` is "kvm" or "tcg".  The QEMU process dies with the calling thread.
   static Result<std::unique_ptr<StockVm>> start(const std::string& prefix, const std::string& guest_dir,
                                                 const std::string& memory, const std::string& accelerator,
-                                                const WireConfig& wire);
+                                                const WireConfig& wire, const StockDisk& disk = {});
   ~StockVm();
 
   const demo::Lab& lab() const { return lab_; }

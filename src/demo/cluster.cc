@@ -162,8 +162,9 @@ path = "{arbiter}"
 
 std::string Cluster::disk_text(size_t host) const {
   if (options_.disk_image.empty()) return "";
-  return fmt::format("[[disk]]\nfile = \"{}\"\nsize = \"{}M\"\n{}\n", disk_image(host).string(),
-                     fs::file_size(options_.disk_image) >> 20, options_.disk_keys);
+  return fmt::format("[[disk]]\nfile = \"{}\"\nsize = \"{}M\"\nstorage = \"{}\"\n{}\n", disk_image(host).string(),
+                     fs::file_size(options_.disk_image) >> 20, options_.disk_is_shared ? "shared" : "replicated",
+                     options_.disk_keys);
 }
 
 Status Cluster::start(size_t host, const std::string& verb, const std::vector<std::string>& extra_arguments) {
@@ -276,9 +277,11 @@ Status Cluster::sleep(Duration length) {
   return {};
 }
 
-Result<std::string> Cluster::run_in_guest(const std::string& line) {
-  return exchange_in_thread(lab_.client(), 9999, line + "\n", Until::kEnd);
+Result<std::string> run_in_guest(const NetNs& client, const std::string& line) {
+  return exchange_in_thread(client, 9999, line + "\n", Until::kEnd);
 }
+
+Result<std::string> Cluster::run_in_guest(const std::string& line) { return demo::run_in_guest(lab_.client(), line); }
 
 Status Cluster::tell_guest(const std::string& line) {
   US_TRY(exchange_in_thread(lab_.client(), 9999, line + "\n", Until::kSent));
