@@ -21,9 +21,9 @@ MODES = {
     "offload": ("#999933", "X", (0, (1, 1)), 1.1),
     "cut-on-output": ("#E69F00", "P", (0, (6, 1.5)), 1.1),
     "accelerated": ("#0072B2", "s", "-", 2.0),
+    "colo-off": ("#555555", "x", (0, (3, 1)), 1.2),
     "colo": ("#882255", "*", (0, (3, 1, 1, 1, 1, 1)), 1.4),
 }
-HATCHES = {"buffered": "///", "accelerated": "", "unprotected": "...", "stock": "xxx", "colo": "\\\\\\"}
 
 plt.rcParams.update({
     "font.size": 8,

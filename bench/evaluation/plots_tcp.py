@@ -3,18 +3,20 @@
 from collections import defaultdict
 
 import plots_style as style
-from report_data import REFERENCE, epoch_order, params_of, quantile
+from report_data import REFERENCE, epoch_order, telling_params
 
 DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways at once"}
 # name of the plot, scenarios, metric, what is on the y axis, "ratio" or "value", logarithmic
 AGAINST_EPOCH = [
     ("throughput", ["bulk"], "throughput", "throughput / unprotected", "ratio", False),
-    ("throughput-both", ["both"], "throughput", "throughput / unprotected", "ratio", False),
+    ("throughput-both", ["both-ways"], "throughput", "throughput / unprotected", "ratio", False),
     ("throughput-unlimited", ["bulk-unlimited"], "throughput", "throughput / unprotected", "ratio", False),
-    ("many-flows", ["many-flows", "flows-100"], "throughput", "throughput / unprotected", "ratio", False),
-    ("fetch", ["fetch-10K", "fetch-100K", "fetch-1M"], "time-p50", "median time, ms", "value", True),
-    ("incast", ["incast"], "time-p50", "median time, ms", "value", True),
-    ("redis", ["redis"], "rate", "requests a second / unprotected", "ratio", False),
+    ("connections-100", ["connections-100"], "throughput", "throughput / unprotected", "ratio", False),
+    ("fetch", ["fetch-10K", "fetch-100K", "fetch-1M"], "latency-p50", "median time, ms", "value", True),
+    ("fetch-kept", ["fetch-10K-kept", "fetch-100K-kept", "fetch-1M-kept"], "latency-p50", "median time, ms", "value",
+     True),
+    ("incast", ["incast"], "latency-p50", "median time of a round, ms", "value", True),
+    ("redis", ["redis", "redis-pipelined"], "set-rate", "SETs a second / unprotected", "ratio", False),
 ]
 PANELS_PER_ROW = 3
 
@@ -23,7 +25,7 @@ def differing(loads):
     """The fields that tell these loads apart, in words for a panel's title."""
     names = []
     fields = ("scenario", "direction", "mtu", "rtt_ms", "loss", "cc")
-    parameters = sorted({key for load in loads for key in params_of(load)})
+    parameters = sorted({key for load in loads for key in telling_params(load)})
     for load in loads:
         words = []
         for field in fields:
@@ -35,8 +37,8 @@ def differing(loads):
                           "loss": f"loss {value * 100:g} %" if field == "loss" else "",
                           "cc": f"client {value}"}.get(field, str(value)))
         for key in parameters:
-            if len({params_of(other).get(key) for other in loads}) > 1:
-                words.append(f"{key} {params_of(load).get(key, '-')}")
+            if len({telling_params(other).get(key) for other in loads}) > 1:
+                words.append(f"{key} {telling_params(load).get(key, '-')}")
         names.append(", ".join(words) or DIRECTIONS.get(load.direction, load.direction) or load.scenario)
     return names
 
@@ -163,10 +165,6 @@ def latency(run, directory):
     return style.save(fig, directory, "latency")
 
 
-def percentile(run, load, mode, epoch, share):
-    return quantile(run.distribution(load, mode, epoch), share)
-
-
 # ---- wide area ----
 
 def wide_area(run, directory):
@@ -209,6 +207,7 @@ def wide_area(run, directory):
 
 
 def plot(run, directory):
+    run = run.without("colo")  # which has a plot of its own
     names, missing = [], []
     for what in AGAINST_EPOCH:
         name = against_epoch(run, directory, *what)

@@ -28,8 +28,9 @@ CAPTIONS = {
     "throughput": "Bulk throughput as a ratio to the unprotected guest of the same round; bars: least and greatest round.",
     "throughput-both": "Bulk transfers in both directions at once.",
     "throughput-unlimited": "Without a line: only the processors limit the rate.",
-    "many-flows": "100 connections at once.",
-    "fetch": "Time of an HTTP fetch.",
+    "connections-100": "100 connections at once.",
+    "fetch": "Time of an HTTP fetch on a new connection.",
+    "fetch-kept": "Time of an HTTP fetch on a connection that is kept.",
     "incast": "20 clients that are answered at once.",
     "redis": "redis-benchmark.",
     "latency": "Distribution of the time of a request.",
@@ -39,7 +40,9 @@ CAPTIONS = {
     "pauses": "What an epoch costs.",
     "colo": "QEMU's COLO and Understudy, each beside the unprotected guest.",
     "model": "Measured against predicted (docs/model.md); the dotted line is where they agree.",
-    "scale": "The design at higher rates and with more guests, simulated from measured costs.",
+    "scale-flow": "One connection through the product's relay in virtual time; dotted: without epochs.",
+    "scale-host": "Hosts of 16 cores with many guests in virtual time; a cross: beyond it the log or the relay alone wants more than "
+                  "there is.",
 }
 
 

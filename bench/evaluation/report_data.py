@@ -7,6 +7,7 @@ Ratios are formed within a round of a step, against the row of the same load who
 such a partner gives none.
 """
 
+import copy
 import csv
 import json
 import math
@@ -19,6 +20,8 @@ TAIL = {"rows": ["metric", "value", "unit"],
         "samples": ["metric", "value", "count", "unit"],
         "series": ["metric", "t_ms", "value", "unit"]}
 REFERENCE = "unprotected"
+# Parameters that are the same for all of a scenario, or that its name says.
+SILENT_PARAMS = ("line", "mbit", "queue", "bytes", "pipeline")
 PROBLEMS_SHOWN_PER_FILE = 3
 
 # What is measured, without how the machine was set (mode, epoch) and without the round.
@@ -41,6 +44,11 @@ def spread(values):
 def params_of(load):
     """The parameters of a load as a dictionary of texts."""
     return dict(part.split("=", 1) for part in load.params.split(";") if "=" in part)
+
+
+def telling_params(load):
+    """Those that are worth a word in a title."""
+    return {k: v for k, v in params_of(load).items() if k not in SILENT_PARAMS}
 
 
 def epoch_number(epoch):
@@ -184,10 +192,6 @@ class Run:
                 return figure
         return None
 
-    def rounds(self, load, mode, epoch):
-        """Values by round."""
-        return {r.round: r.value for r in self.rows if (r.load, r.mode, r.epoch) == (load, mode, epoch)}
-
     def distribution(self, load, mode, epoch):
         """Sorted (value, count) of all rounds."""
         bins = defaultdict(int)
@@ -195,6 +199,15 @@ class Run:
             if (sample.load, sample.mode, sample.epoch) == (load, mode, epoch):
                 bins[sample.value] += sample.count
         return sorted(bins.items())
+
+    def without(self, mode):
+        """A view of this run without the steps in which `mode` was measured."""
+        steps = {row.load.step for row in self.rows if row.mode == mode}
+        view = copy.copy(self)
+        view.rows = [row for row in self.rows if row.load.step not in steps]
+        view.samples = [sample for sample in self.samples if sample.load.step not in steps]
+        view._figures = {}
+        return view
 
     def loads(self, kind, scenario=None, metric=None):
         """The loads of `rows`, `samples` or `series`, in the order of the files."""

@@ -75,7 +75,7 @@ class Ratios(unittest.TestCase):
 
     def test_are_not_formed_across_loads(self):
         for other in ({"direction": "client-to-guest"}, {"rtt": "20"}, {"loss": "0.01"}, {"params": "flows=4"},
-                      {"metric": "fairness"}, {"scenario": "both"}, {"unit": "Gbit/s"}):
+                      {"metric": "fairness"}, {"scenario": "both-ways"}, {"unit": "Gbit/s"}):
             with Directory() as d, self.subTest(other):
                 d.put([line(mode="unprotected", epoch="", **other), line()])
                 self.assertIsNone(only(d.run().figures(), mode="accelerated").ratio)
@@ -219,19 +219,19 @@ class Claims(unittest.TestCase):
                 self.assertEqual(verdict(d.run(), "request").word, word)
 
     def test_a_fetch_may_cost_two_cuts_more_than_unprotected(self):
-        common = {"scenario": "fetch-10K", "direction": "", "unit": "ms", "params": "connection=new"}
+        common = {"scenario": "fetch-10K", "direction": "", "unit": "ms", "params": "line=wire;mbit=150"}
         for time, word in (("10", report_claims.HOLDS), ("10.1", report_claims.FAILS)):
             with Directory() as d:
-                d.put([line(metric="time-p50", mode="unprotected", epoch="", value="3", **common),
-                       line(metric="time-p50", value=time, **common), line(metric="pause", value="2", **common),
+                d.put([line(metric="latency-p50", mode="unprotected", epoch="", value="3", **common),
+                       line(metric="latency-p50", value=time, **common), line(metric="pause", value="2", **common),
                        line(metric="commit", value="1.5", **common)])
                 self.assertEqual(verdict(d.run(), "fetch").word, word)
 
     def test_a_kept_connection_is_not_judged_as_a_new_one(self):
-        common = {"scenario": "fetch-10K", "direction": "", "unit": "ms", "params": "connection=kept"}
+        common = {"scenario": "fetch-10K-kept", "direction": "", "unit": "ms"}
         with Directory() as d:
-            d.put([line(metric="time-p50", mode="unprotected", epoch="", value="3", **common),
-                   line(metric="time-p50", value="100", **common), line(metric="pause", value="2", **common),
+            d.put([line(metric="latency-p50", mode="unprotected", epoch="", value="3", **common),
+                   line(metric="latency-p50", value="100", **common), line(metric="pause", value="2", **common),
                    line(metric="commit", value="1.5", **common)])
             self.assertEqual(verdict(d.run(), "fetch").word, report_claims.NO_DATA)
 

@@ -1,12 +1,12 @@
 """The report's parts in Markdown: machine, verdicts, tables."""
 
 from report_claims import FAILS, NO_DATA, number, sentence
-from report_data import REFERENCE, epoch_order, params_of
+from report_data import REFERENCE, epoch_order, params_of, telling_params
 import plots_style as style
 
 DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways"}
 TAKEOVER_ORDER = ["stall", "quiet-before", "detection", "arbitration", "restore", "announcement", "first-byte"]
-HIDDEN = ("sequence",)  # drawn, not listed
+HIDDEN = ("sequence", "takeover", "scale-flow", "scale-host")  # drawn, or listed in another way
 CHECKS_SHOWN = 40
 
 
@@ -49,7 +49,7 @@ def load_title(load):
         words.append(f"MTU {load.mtu}")
     if load.cc:
         words.append(f"client {load.cc}")
-    words += [f"{k} {v}" for k, v in params_of(load).items()]
+    words += [f"{k} {v}" for k, v in telling_params(load).items()]
     return ", ".join(words)
 
 
@@ -115,7 +115,7 @@ def figures(run):
     """One table for each scenario and metric: a line for each load and mode, a column for each epoch length."""
     by_table = {}
     for figure in run.figures():
-        if figure.load.scenario not in HIDDEN + ("takeover", "scale"):
+        if figure.load.scenario not in HIDDEN:
             by_table.setdefault((figure.load.scenario, figure.load.metric, figure.unit), []).append(figure)
     parts = []
     for (scenario, metric, unit), found in by_table.items():
