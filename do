@@ -22,7 +22,7 @@ Usage: ./do CHORE [arguments]        (Debian 12; as root where packages or names
   e2e [FILTER]      end-to-end tests only (GoogleTest filter)
   test-kvm [--here] the KVM path: nested in an emulated machine, or on this one's own KVM
   sanitize          unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
-  sim [ARGUMENTS]   the simulation of two hosts; --relay: of the TCP relay
+  sim [ARGUMENTS]   the simulation of two hosts; --relay: of the TCP relay; --scale: of fast lines and many guests
   fuzz [SECONDS]    every fuzz target, each for so long (default 60)
   bench [NAME]      benchmarks: list them, or run one
   format            format all sources
@@ -192,7 +192,14 @@ sanitize() {
   run_ctest "$build_asan" -R "$sanitized" -j "$(nproc)"
 }
 
-sim() { "$build/sim/understudy_sim" "$@"; }
+sim() {
+  if [ "${1:-}" = --scale ]; then
+    shift
+    "$build/sim/understudy_scale" "$@"
+  else
+    "$build/sim/understudy_sim" "$@"
+  fi
+}
 
 # Clang with libFuzzer.  Each target starts from test/golden/NAME, if there is one, and keeps its corpus in the build directory.
 fuzz() {

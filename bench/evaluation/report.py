@@ -2,8 +2,9 @@
 """Makes the report of an evaluation from its raw data (docs/evaluation-data.md), and nothing else.
 
     report.py DIR                          writes DIR/report/report.md, report.html and the plots (SVG, PNG)
-    report.py DIR --into docs/evaluation.md   also fills that page's sections between the markers
-                                              <!-- begin NAME --> and <!-- end NAME -->, and copies the plots it shows
+    report.py DIR --into PAGE …            also fills the sections of these pages (docs/evaluation.md, docs/model.md)
+                                           between their markers, <!-- begin NAME --> and <!-- end NAME -->, and copies the plots
+                                           that they show to evaluation/ beside them
 
 Exit status: 0 the report was written (whatever the verdicts are), 1 it could not be, 2 wrong usage.
 """
@@ -76,6 +77,8 @@ def sections(run, judged, plots, missing, picture_directory=""):
         "plots": "\n".join(picture(name, picture_directory) for name in plots),
         "takeovers": report_text.takeovers(run) or "No takeover was measured.\n",
         "figures": report_text.figures(run) or "Nothing was measured.\n",
+        "model": report_text.model_table(run) or "Nothing was measured that the model predicts.\n",
+        "scale-flow": report_text.scale_flow_table(run) or "No connection was simulated.\n",
         "distributions": report_text.percentiles(run) or "No distribution was recorded.\n",
         "steps": report_text.steps(run) or "run.json names no steps.\n",
         "missing": "\n".join(absent) + "\n" if absent else "Nothing.\n",
@@ -84,7 +87,8 @@ def sections(run, judged, plots, missing, picture_directory=""):
 
 TITLES = {
     "machine": "Machine", "claims": "What was claimed, and what was found", "plots": "Plots", "takeovers": "Takeovers",
-    "figures": "Figures", "distributions": "Distributions", "steps": "Steps", "missing": "What is missing",
+    "figures": "Figures", "model": "Measured against predicted", "scale-flow": "One simulated connection, Gbit/s",
+    "distributions": "Distributions", "steps": "Steps", "missing": "What is missing",
 }
 INTRODUCTION = ("Median of the rounds (least–greatest); bold: the median of the rounds' ratios to the unprotected guest "
                 "of the same round, with their least and greatest.\n")
@@ -114,6 +118,7 @@ def fill(page, parts):
 def fill_page(page_file, run, judged, plots, missing, plot_directory):
     page = Path(page_file)
     pictures = page.parent / "evaluation"
+    shown = set(re.findall(r"<!-- begin plot-([\w-]+) -->", page.read_text(encoding="utf-8")))
     parts = sections(run, judged, plots, missing, "evaluation/")
     parts.update({f"plot-{name}": picture(name, "evaluation/") for name in CAPTIONS if name in plots})
     parts.update({f"plot-{name}": f"(No data for the plot `{name}` in this run.)\n" for name in CAPTIONS
@@ -124,7 +129,7 @@ def fill_page(page_file, run, judged, plots, missing, plot_directory):
         parts.setdefault(f"figures-{name}", f"(`{name}` was not measured in this run.)\n")
     page.write_text(fill(text, parts), encoding="utf-8")
     pictures.mkdir(exist_ok=True)
-    for name in plots:
+    for name in shown.intersection(plots):
         shutil.copy(plot_directory / f"{name}.svg", pictures / f"{name}.svg")
 
 
@@ -185,7 +190,7 @@ def to_html(markdown):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", metavar="DIR")
-    parser.add_argument("--into", metavar="PAGE", help="a page whose marked sections are filled")
+    parser.add_argument("--into", metavar="PAGE", nargs="+", default=[], help="pages whose marked sections are filled")
     options = parser.parse_args(arguments)
     if not Path(options.directory).is_dir():
         parser.error(f"{options.directory} is not a directory")
@@ -198,8 +203,8 @@ def main(arguments=None):
         text = whole_report(sections(run, judged, plots, missing))
         (out / "report.md").write_text(text, encoding="utf-8")
         (out / "report.html").write_text(to_html(text), encoding="utf-8")
-        if options.into:
-            fill_page(options.into, run, judged, plots, missing, out)
+        for page in options.into:
+            fill_page(page, run, judged, plots, missing, out)
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 1

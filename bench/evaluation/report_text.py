@@ -1,5 +1,8 @@
 """The report's parts in Markdown: machine, verdicts, tables."""
 
+import math
+
+import model
 from report_claims import FAILS, NO_DATA, number, sentence
 from report_data import REFERENCE, epoch_order, params_of, telling_params
 import plots_style as style
@@ -73,7 +76,7 @@ def steps(run):
     rows = []
     for step in run.steps:
         load = step.get("load_average_before") or []
-        rows.append([step.get("name", "?"), step.get("status", "?"), f"{step.get('seconds') or 0:.0f}",
+        rows.append([step.get("name", "?"), step.get("status", "?"), f"{step['seconds']:.0f}" if step.get("seconds") else "-",
                      f"{load[0]:.1f}" if load else "-",
                      " ".join(str(step.get("note") or "").replace("|", "/").split())[-300:]])
     return table(["step", "status", "s", "load before", "note"], rows)
@@ -185,3 +188,35 @@ def percentiles(run):
                      number(quantile(ordered, 0.5)), number(quantile(ordered, 0.9)), number(quantile(ordered, 0.99)),
                      number(quantile(ordered, 0.999)) if total >= 1000 else "-", total, unit])
     return table(["load", "of", "mode", "50 %", "90 %", "99 %", "99.9 %", "n", "unit"], rows)
+
+
+# ---- the model ----
+
+def model_table(run):
+    """Measured over predicted: least and greatest of each kind of figure and mode, and where the furthest one is."""
+    found = {}
+    for p in model.predictions(run):
+        found.setdefault((p.figure.load.scenario, p.figure.load.direction, p.figure.mode), []).append(p)
+    rows = []
+    for (scenario, direction, mode), predictions in found.items():
+        ratios = [p.measured / p.predicted for p in predictions]
+        worst = max(predictions, key=lambda p: abs(math.log(p.measured / p.predicted)))
+        rows.append([scenario + (f", {DIRECTIONS.get(direction, direction)}" if direction else ""), f"`{mode}`",
+                     f"{min(ratios):.2f}–{max(ratios):.2f}" if len(ratios) > 1 else f"{ratios[0]:.2f}", len(ratios),
+                     f"{worst.figure.epoch} ms: {number(worst.measured)}, predicted {number(worst.predicted)} "
+                     f"{worst.figure.unit}"])
+    return table(["figure", "mode", "measured / predicted", "settings", "furthest"], rows)
+
+
+def scale_flow_table(run):
+    """Gbit/s of one simulated connection: a line for each rate, a column for each buffer."""
+    values = {}
+    for row in run.rows:
+        params = params_of(row.load)
+        if row.load.scenario == "scale-flow" and row.load.metric == "throughput" and params.get("vary") == "line":
+            column = params["buffer"].rstrip("M") if row.mode != REFERENCE else ""
+            values.setdefault(params["line"], {})[column] = row.value / 1000
+    columns = sorted({c for by_buffer in values.values() for c in by_buffer}, key=lambda c: float(c or 0))
+    return table(["line", *(f"{c} MB" if c else "without epochs" for c in columns)],
+                 [[f"{line} Gbit/s", *(number(by_buffer[c]) if c in by_buffer else "" for c in columns)]
+                  for line, by_buffer in values.items()])
