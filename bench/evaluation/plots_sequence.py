@@ -92,7 +92,8 @@ def draw_column(column, transfer, about, modes, by_mode):
         epoch = f", epochs of {connection.epoch_ms} ms" if connection.epoch_ms else ", no epochs"
         axes.text(0.985 if low else 0.015, 0.07 if low else 0.96, f"{mode}{epoch}\n{connection.end(sender):.0f} ms"
                   + (f" ({ends[0]:.0f}–{ends[-1]:.0f}, n = {len(ends)})" if len(ends) > 1 else ""),
-                  transform=axes.transAxes, ha="right" if low else "left", va="bottom" if low else "top", fontsize=7.5, color=style.colour(mode),
+                  transform=axes.transAxes, ha="right" if low else "left", va="bottom" if low else "top",
+                  fontsize=7.5, color=style.colour(mode),
                   bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}, zorder=6)
         axes.set_ylabel(f"sequence, {unit}")
     column[0].set_title(TITLES.get(transfer, transfer).format(mb=size / 1e6, kb=size / 1e3)

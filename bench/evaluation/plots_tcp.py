@@ -18,7 +18,7 @@ AGAINST_EPOCH = [
     ("incast", ["incast"], "latency-p50", "median time of a round, ms", "value", True),
     ("redis", ["redis", "redis-pipelined"], "set-rate", "SETs a second / unprotected", "ratio", False),
 ]
-PANELS_PER_ROW = 3
+DODGE = 0.055  # of the distance between two epoch lengths
 
 
 def differing(loads):
@@ -44,19 +44,21 @@ def differing(loads):
 
 
 def grid(count, height):
-    columns = min(count, PANELS_PER_ROW) if count != 4 else 2
+    """The figure, its panels, and those of them that are leftmost."""
+    columns = 1 if count == 1 else 3 if count % 3 == 0 else 2
     rows = -(-count // columns)
     fig, axes = style.figure(rows, columns, height * rows + 0.5)
     flat = list(axes.flat)
     for unused in flat[count:]:
         unused.set_visible(False)
-    return fig, flat[:count]
+    return fig, flat[:count], flat[:count:columns]
 
 
 def draw_against_epoch(axes, figures, kind):
     """Lines over epoch lengths for the protected modes, and level ones for those without epochs."""
     epochs = sorted({f.epoch for f in figures if f.epoch}, key=epoch_order)
     place = {epoch: i for i, epoch in enumerate(epochs)}
+    beside = style.order({f.mode for f in figures if f.epoch})  # so that markers do not hide each other
     for mode in style.order({f.mode for f in figures}):
         of_mode = [(f, f.value if kind == "value" else f.ratio) for f in figures if f.mode == mode]
         of_mode = [(f, s) for f, s in of_mode if s is not None]
@@ -65,7 +67,7 @@ def draw_against_epoch(axes, figures, kind):
             axes.axhline(level[0].median, label=mode, **{**style.look(mode), "marker": ""})
         points = sorted((place[f.epoch], s) for f, s in of_mode if f.epoch)
         if points:
-            x = [p for p, _ in points]
+            x = [p + DODGE * (beside.index(mode) - (len(beside) - 1) / 2) for p, _ in points]
             y = [s.median for _, s in points]
             spread = [[s.median - s.low for _, s in points], [s.high - s.median for _, s in points]]
             axes.errorbar(x, y, yerr=spread, capsize=2, elinewidth=0.8, label=mode, **style.look(mode))
@@ -93,11 +95,13 @@ def against_epoch(run, directory, name, scenarios, metric, label, kind, logarith
     figures = [f for s in scenarios for f in run.figures(s, metric)]
     if kind == "ratio":
         figures = [f for f in figures if f.ratio]
-    loads = list(dict.fromkeys(f.load for f in figures))
-    loads = [load for load in loads if any(f.epoch for f in figures if f.load == load)]
+    # Ratios were formed within a step; here it does not matter any more which it was.
+    figures = [f._replace(load=f.load._replace(step="")) for f in figures]
+    loads = sorted({f.load for f in figures if f.epoch}, key=lambda x: (scenarios.index(x.scenario), x.mtu, x.cc != "cubic",
+                                                                        x.cc, x.params, x.direction != "guest-to-client"))
     if not loads:
         return None
-    fig, panels = grid(len(loads), 2.2)
+    fig, panels, leftmost = grid(len(loads), 2.2)
     for axes, load, title in zip(panels, loads, differing(loads)):
         here = [f for f in figures if f.load == load]
         if logarithmic:
@@ -109,7 +113,7 @@ def against_epoch(run, directory, name, scenarios, metric, label, kind, logarith
             style.from_zero(axes)
         axes.set_title(f"{title} ({rounds_text(here)})")
         axes.set_xlabel("epoch length, ms")
-    for axes in panels[::min(len(panels), PANELS_PER_ROW) if len(panels) != 4 else 2]:
+    for axes in leftmost:
         axes.set_ylabel(label)
     handles, labels = handles_of(panels)
     style.legend_below(fig, handles, 5, labels)
@@ -143,7 +147,7 @@ def latency(run, directory):
         panels += [(load, epoch) for epoch in epochs if epoch in ("25", "100", "adaptive") or len(epochs) <= 3]
     if not panels:
         return None
-    fig, all_axes = grid(len(panels), 2.2)
+    fig, all_axes, leftmost = grid(len(panels), 2.2)
     titles = differing(loads) if len(loads) > 1 else [""] * len(loads)
     for axes, (load, epoch) in zip(all_axes, panels):
         counts = set()
@@ -158,7 +162,7 @@ def latency(run, directory):
         title = titles[loads.index(load)]
         axes.set_title(f"{title + ', ' if title else ''}epoch {epoch} ms (n = {min(counts)} to {max(counts)})")
         axes.set_xlabel("time of a request, ms")
-    for axes in all_axes[::min(len(all_axes), PANELS_PER_ROW) if len(all_axes) != 4 else 2]:
+    for axes in leftmost:
         axes.set_ylabel("share of requests")
     handles, labels = handles_of(all_axes)
     style.legend_below(fig, handles, 5, labels)
