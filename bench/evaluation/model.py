@@ -73,15 +73,15 @@ def buffered_throughput(epoch, pause, unprotected_mbit, queue=QUEUE, mss=MSS):
     return min(unprotected_mbit, (1 + CUBIC_BETA) / 2 * peak)
 
 
+def lossy_throughput(epoch, pause, commit, rtt, unprotected_mbit):
+    """Where losses alone limit the rate it goes with 1 / round trip (Mathis et al. 1997), here: whole cycles for the line's."""
+    return unprotected_mbit * min(1.0, rtt / closed_round_trip(epoch, pause, commit, rtt))
+
+
 def relayed_throughput(epoch, pause, commit, rtt, unprotected_mbit, buffer_bytes=8 << 20):
     """The relay keeps a byte from the guest's saying it until the client has it."""
     held = cycle(epoch, pause) + commit + rtt
     return min(unprotected_mbit, buffer_bytes * 8 / 1e6 / (held / 1e3))
-
-
-def mathis_mbit(rtt, loss, mss=MSS):
-    """Mathis et al. 1997: MSS / RTT * sqrt(3 / 2) / sqrt(loss), of one connection."""
-    return mss * 8 / 1e6 / (rtt / 1e3) * math.sqrt(1.5 / loss)
 
 
 # ---- beside the data ----
@@ -111,9 +111,11 @@ def _formula(run, figure, epoch, unprotected):
     params = params_of(load)
     mbit, queue = float(params.get("mbit", MBIT)), float(params.get("queue", QUEUE))
     costs = costs_of(run, figure)
-    if load.scenario == "bulk" and load.metric == "throughput":
+    if load.scenario in ("bulk", "wide-area") and load.metric == "throughput":
         # The throughput hardly depends on the costs: 2 ms are taken where they were not recorded.
         pause, commit = costs or (2.0, 1.0)
+        if figure.mode == "buffered" and load.loss:
+            return lossy_throughput(epoch, pause, commit, load.rtt_ms, unprotected)
         if figure.mode == "buffered":
             return buffered_throughput(epoch, pause, unprotected, queue)
         if figure.mode == "accelerated":

@@ -57,8 +57,9 @@ class Throughput(unittest.TestCase):
         self.assertEqual(model.relayed_throughput(25, 2, 1, 0, 143.5), 143.5)
         self.assertAlmostEqual(model.relayed_throughput(25, 2, 1, 0, 10_000), (8 << 20) * 8 / 1e6 / 0.028)
 
-    def test_mathis(self):
-        self.assertAlmostEqual(model.mathis_mbit(100, 0.01), 1448 * 8 / 1e6 / 0.1 * 150 ** 0.5)
+    def test_under_losses_it_goes_with_the_round_trip(self):
+        self.assertAlmostEqual(model.lossy_throughput(25, 2, 1, 20, 100), 100 * 20 / 27)
+        self.assertAlmostEqual(model.lossy_throughput(25, 2, 1, 80, 100), 100 * 80 / (4 * 27))
 
 
 class Predictions(unittest.TestCase):

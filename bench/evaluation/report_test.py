@@ -171,6 +171,12 @@ class Distributions(unittest.TestCase):
             load = run.samples[0].load
             self.assertEqual(run.distribution(load, "accelerated", "25"), [(1.0, 1), (2.0, 7)])
 
+    def test_a_percentile_needs_samples_above_it(self):
+        with Directory() as d:
+            d.put([line(metric="latency", value="2", count="499"), line(metric="latency", value="9", count="6")],
+                  kind="samples")
+            self.assertIn("| 2.00 | 2.00 | 9.00 | too few | 505 |", report_text.percentiles(d.run()))
+
     def test_a_count_below_one_is_damage(self):
         with Directory() as d:
             d.put([line(metric="latency", count="0")], kind="samples")

@@ -11,6 +11,7 @@ DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the gu
 TAKEOVER_ORDER = ["stall", "quiet-before", "detection", "arbitration", "restore", "announcement", "first-byte"]
 HIDDEN = ("sequence", "takeover", "scale-flow", "scale-host")  # drawn, or listed in another way
 CHECKS_SHOWN = 40
+SAMPLES_ABOVE = 5  # a percentile is shown when so many samples lie above it
 
 
 def table(header, rows):
@@ -185,8 +186,8 @@ def percentiles(run):
         ordered = sorted(bins.items())
         total = sum(bins.values())
         rows.append([load_title(load), load.metric, f"`{mode}`" + (f" {epoch} ms" if epoch else ""),
-                     number(quantile(ordered, 0.5)), number(quantile(ordered, 0.9)), number(quantile(ordered, 0.99)),
-                     number(quantile(ordered, 0.999)) if total >= 1000 else "-", total, unit])
+                     *(number(quantile(ordered, share)) if total * (1 - share) >= SAMPLES_ABOVE else "too few"
+                       for share in (0.5, 0.9, 0.99, 0.999)), total, unit])
     return table(["load", "of", "mode", "50 %", "90 %", "99 %", "99.9 %", "n", "unit"], rows)
 
 
