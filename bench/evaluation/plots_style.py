@@ -8,6 +8,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import matplotlib  # noqa: E402
 import matplotlib.pyplot as plt  # noqa: E402
 
+from report_data import order  # noqa: E402, F401
+
 WIDTH = 7.0  # inches: a column of text on A4
 
 # mode: colour, marker, dash, width of the line
@@ -44,11 +46,6 @@ plt.rcParams.update({
     "svg.hashsalt": "understudy",  # the same data give the same file
     "figure.constrained_layout.use": True,
 })
-
-
-def order(modes):
-    known = list(MODES)
-    return sorted(modes, key=lambda mode: (known.index(mode) if mode in known else len(known), mode))
 
 
 def look(mode):

@@ -3,9 +3,8 @@
 from collections import defaultdict
 
 import plots_style as style
-from report_data import REFERENCE, epoch_order, telling_params
+from report_data import DIRECTIONS, REFERENCE, epoch_order, titles
 
-DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways at once"}
 # name of the plot, scenarios, metric, what is on the y axis, "ratio" or "value", logarithmic
 AGAINST_EPOCH = [
     ("throughput", ["bulk"], "throughput", "throughput / unprotected", "ratio", False),
@@ -22,25 +21,9 @@ DODGE = 0.055  # of the distance between two epoch lengths
 
 
 def differing(loads):
-    """The fields that tell these loads apart, in words for a panel's title."""
-    names = []
-    fields = ("scenario", "direction", "mtu", "rtt_ms", "loss", "cc")
-    parameters = sorted({key for load in loads for key in telling_params(load)})
-    for load in loads:
-        words = []
-        for field in fields:
-            if len({getattr(other, field) for other in loads}) == 1:
-                continue
-            value = getattr(load, field)
-            words.append({"direction": DIRECTIONS.get(value, value), "mtu": f"MTU {value}",
-                          "rtt_ms": f"{value} ms" if field == "rtt_ms" else "",
-                          "loss": f"loss {value * 100:g} %" if field == "loss" else "",
-                          "cc": f"client {value}"}.get(field, str(value)))
-        for key in parameters:
-            if len({telling_params(other).get(key) for other in loads}) > 1:
-                words.append(f"{key} {telling_params(load).get(key, '-')}")
-        names.append(", ".join(words) or DIRECTIONS.get(load.direction, load.direction) or load.scenario)
-    return names
+    """A title for the panel of each load."""
+    _, own = titles(loads)
+    return [text or DIRECTIONS.get(load.direction, load.scenario) for text, load in zip(own, loads)]
 
 
 def grid(count, height):

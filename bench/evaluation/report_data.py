@@ -23,6 +23,9 @@ REFERENCE = "unprotected"
 # Parameters that are the same for all of a scenario, or that its name says.
 SILENT_PARAMS = ("line", "mbit", "queue", "bytes", "pipeline")
 PROBLEMS_SHOWN_PER_FILE = 3
+MODES = ["unprotected", "stock", "buffered", "ack-guest", "ack-peer", "recovery", "offload", "cut-on-output", "accelerated",
+         "colo-off", "colo"]
+DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways at once"}
 
 # What is measured, without how the machine was set (mode, epoch) and without the round.
 Load = namedtuple("Load", "step scenario params direction mtu rtt_ms loss cc metric")
@@ -49,6 +52,28 @@ def params_of(load):
 def telling_params(load):
     """Those that are worth a word in a title."""
     return {k: v for k, v in params_of(load).items() if k not in SILENT_PARAMS}
+
+
+def order(modes):
+    """From no protection to full; unknown ones last."""
+    return sorted(modes, key=lambda mode: (MODES.index(mode) if mode in MODES else len(MODES), mode))
+
+
+def words_of(load):
+    """{field: how a person says it}, of the fields that apply."""
+    words = {"scenario": load.scenario, "direction": DIRECTIONS.get(load.direction, load.direction),
+             "rtt_ms": f"{load.rtt_ms:g} ms" if load.rtt_ms else "", "loss": f"loss {load.loss * 100:g} %" if load.loss else "",
+             "mtu": f"MTU {load.mtu}" if load.mtu else "", "cc": f"client {load.cc}" if load.cc else ""}
+    words.update({f"p-{name}": f"{name} {value}" for name, value in telling_params(load).items()})
+    return {field: word for field, word in words.items() if word}
+
+
+def titles(loads):
+    """(what all of them have in common, what tells each from the others): texts."""
+    words = [words_of(load) for load in loads]
+    common = {field: word for field, word in words[0].items() if all(w.get(field) == word for w in words)} if words else {}
+    own = [", ".join(word for field, word in w.items() if field not in common) for w in words]
+    return ", ".join(word for field, word in common.items() if field != "scenario"), own
 
 
 def epoch_number(epoch):

@@ -273,6 +273,22 @@ class Text(unittest.TestCase):
             self.assertEqual(report_text.cell(only(d.run().figures(), mode="accelerated")),
                              "60.0 (50.0–70.0); **0.60** (0.50–0.70)")
 
+    def test_titles_name_what_differs_and_once_what_is_common(self):
+        with Directory() as d:
+            d.put([line(rtt="20", params="mbit=150;flows=4"), line(rtt="20", direction="client-to-guest", loss="0.01",
+                                                                   params="mbit=150;flows=4")])
+            common, own = report_data.titles([row.load for row in d.run().rows])
+            self.assertEqual(common, "20 ms, MTU 1500, client cubic, flows 4")
+            self.assertEqual(own, ["from the guest", "to the guest, loss 1 %"])
+
+    def test_equal_loads_of_two_steps_are_told_apart(self):
+        with Directory() as d:
+            d.put([line(mode="unprotected", epoch=""), line()], step="one")
+            d.put([line()], step="two")
+            text = report_text.figure_table(d.run().figures())
+            self.assertIn("| step one | `unprotected` |", text)
+            self.assertIn("| step two | `accelerated` |", text)
+
     def test_an_incomplete_run_of_several_commits_says_so(self):
         with Directory() as d:
             d.info({"format": 1, "complete": False, "steps": [{"name": "a", "status": "done", "commit": "1"},

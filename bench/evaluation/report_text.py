@@ -4,10 +4,8 @@ import math
 
 import model
 from report_claims import FAILS, NO_DATA, number, sentence
-from report_data import REFERENCE, epoch_order, params_of, telling_params
-import plots_style as style
+from report_data import DIRECTIONS, REFERENCE, epoch_order, order, params_of, titles, words_of
 
-DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways"}
 TAKEOVER_ORDER = ["stall", "quiet-before", "detection", "arbitration", "restore", "announcement", "first-byte"]
 HIDDEN = ("sequence", "takeover", "scale-flow", "scale-host")  # drawn, or listed in another way
 CHECKS_SHOWN = 40
@@ -44,17 +42,7 @@ def cell(figure):
 
 
 def load_title(load):
-    words = [load.scenario]
-    if load.direction:
-        words.append(DIRECTIONS.get(load.direction, load.direction))
-    if load.rtt_ms or load.loss:
-        words.append(f"round trip {load.rtt_ms:g} ms, loss {load.loss * 100:g} %")
-    if load.mtu:
-        words.append(f"MTU {load.mtu}")
-    if load.cc:
-        words.append(f"client {load.cc}")
-    words += [f"{k} {v}" for k, v in telling_params(load).items()]
-    return ", ".join(words)
+    return ", ".join(words_of(load).values())
 
 
 # ---- machine and steps ----
@@ -129,20 +117,24 @@ def figures(run):
 
 def figure_table(found):
     epochs = sorted({f.epoch for f in found if f.epoch}, key=epoch_order)
-    loads = list(dict.fromkeys(f.load for f in found))
+    loads = sorted({f.load for f in found}, key=lambda x: (x.rtt_ms, x.loss, x.mtu, x.cc != "cubic", x.cc, x.params,
+                                                           x.direction != "guest-to-client", x.step))
+    common, own = titles(loads)
     rows = []
-    for load in loads:
+    for load, title in zip(loads, own):
+        if own.count(title) > 1:
+            title = ", ".join(filter(None, [title, f"step {load.step}"]))
         here = [f for f in found if f.load == load]
-        for mode in style.order({f.mode for f in here}):
+        for mode in order({f.mode for f in here}):
             of_mode = {f.epoch: f for f in here if f.mode == mode}
             counts = sorted({f.value.n for f in of_mode.values()})
-            rows.append([load_title(load)[len(load.scenario):].lstrip(", "), f"`{mode}`" if mode else "",
-                         cell(of_mode.get("")), *(cell(of_mode.get(e)) for e in epochs),
+            rows.append([title, f"`{mode}`" if mode else "", cell(of_mode.get("")), *(cell(of_mode.get(e)) for e in epochs),
                          "–".join(map(str, [counts[0], counts[-1]] if len(counts) > 1 else counts))])
+            title = ""  # once is enough
     header = ["load", "mode", "no epochs", *(e if e == "adaptive" else f"{e} ms" for e in epochs), "n"]
-    empty = [i for i in range(len(header)) if i not in (0, 1) and not any(row[i] for row in rows)]
-    keep = [i for i in range(len(header)) if i not in empty]
-    return table([header[i] for i in keep], [[row[i] for i in keep] for row in rows])
+    keep = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    text = table([header[i] for i in keep], [[row[i] for i in keep] for row in rows])
+    return (f"All: {common}.\n\n" if common else "") + text
 
 
 def takeovers(run):
