@@ -47,6 +47,10 @@ CAPTIONS = {
 }
 
 
+# Beside every measurement; in the report, but not in a page's sections.
+COSTS = ("pause", "commit", "paused")
+
+
 def make_plots(run, directory):
     """Names of the plots that there are, and sentences about those that are missing."""
     try:
@@ -137,6 +141,8 @@ def scenario_parts(run):
     """`figures-SCENARIO`: the tables of one scenario."""
     found = {}
     for figure in run.figures():
+        if figure.load.metric in COSTS and figure.load.scenario != "price":
+            continue
         found.setdefault(figure.load.scenario, {}).setdefault((figure.load.metric, figure.unit), []).append(figure)
     return {f"figures-{scenario}": "\n".join(f"**{scenario}: {metric}, {unit}**\n\n{report_text.figure_table(figures)}"
                                              for (metric, unit), figures in tables.items())
