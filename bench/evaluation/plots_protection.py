@@ -55,17 +55,17 @@ def stall_split(run, directory):
                       label=part if y == 0 else None)
             left += width
         if parts[case]["quiet-before"]:
-            bars.plot([-median(parts[case]["quiet-before"])], [y], marker="|", markersize=22, color="#D55E00",
-                      markeredgewidth=1.8, linestyle="", label="last answer before" if y == 0 else None)
+            bars.vlines(-median(parts[case]["quiet-before"]), y - 0.4, y + 0.4, color="#D55E00", linewidth=1.8,
+                        label="last answer before" if y == 0 else None)
         stalls = sorted(parts[case]["stall ping"])
         if stalls:
             dots.plot(stalls, [y + 0.5 * ((i * 7 % 11) / 11 - 0.5) for i in range(len(stalls))], linestyle="",
                       marker="o", markersize=2.2, color="#555555", alpha=0.7, markeredgewidth=0)
             dots.plot([median(stalls)], [y], marker="|", markersize=16, color="#D55E00", markeredgewidth=2)
-            dots.text(0.99, y - 0.36, f"median {median(stalls):.0f}, n = {len(stalls)}", fontsize=6.5, ha="right",
+            dots.text(0.99, y - 0.46, f"median {median(stalls):.0f}, n = {len(stalls)}", fontsize=6.5, ha="right",
                       va="center", transform=dots.get_yaxis_transform())
     bars.set_yticks(range(len(cases)), [case_name(c) for c in cases])
-    bars.invert_yaxis()
+    bars.set_ylim(len(cases) - 0.5, -0.7)
     bars.set_xlabel("time since the host died, ms (medians of the parts)")
     bars.set_title("What the silence consists of")
     dots.set_title("Each takeover")
@@ -195,33 +195,48 @@ def dirty_rate(load):
         return None
 
 
-def pauses(run, directory):
+def pause_points(run):
+    """{memory: {metric: [(dirty rate, median, low, high)]}} and what low and high are.  Samples of single epochs where there
+    are enough to be recorded, else the means of the rounds."""
     bins = defaultdict(lambda: defaultdict(int))
     for sample in run.samples:
         load = sample.load
         if load.scenario == DIRTY and load.metric in ("pause", "commit") and dirty_rate(load) is not None:
             bins[load][sample.value] += sample.count
-    if not bins:
-        return None
-    by_memory = defaultdict(lambda: defaultdict(list))
+    points = defaultdict(lambda: defaultdict(list))
     for load, found in bins.items():
         ordered = sorted(found.items())
-        by_memory[params_of(load).get("memory", "?")][load.metric].append(
-            (dirty_rate(load), [quantile(ordered, q) for q in (0.5, 0.1, 0.9)]))
+        points[params_of(load).get("memory", "?")][load.metric].append(
+            (dirty_rate(load), *(quantile(ordered, q) for q in (0.5, 0.1, 0.9))))
+    if points:
+        return points, "median; 10 % to 90 % of the epochs"
+    for metric in ("pause", "commit"):
+        for figure in run.figures(DIRTY, metric):
+            if dirty_rate(figure.load) is not None:
+                points[params_of(figure.load).get("memory", "?")][metric].append(
+                    (dirty_rate(figure.load), figure.value.median, figure.value.low, figure.value.high))
+    return points, "mean of the epochs; least to greatest round"
+
+
+def pauses(run, directory):
+    by_memory, what = pause_points(run)
+    if not by_memory:
+        return None
     fig, axes = style.figure(1, 2, 2.7)
     markers, shades = "osD^v", ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#555555"]
     for number, memory in enumerate(sorted(by_memory, key=memory_bytes)):
         for panel, metric in zip(axes[0], ("pause", "commit")):
             points = sorted(by_memory[memory][metric])
-            x, y = [p[0] for p in points], [p[1][0] for p in points]
-            bars = [[m - low for _, (m, low, _) in points], [high - m for _, (m, _, high) in points]]
+            x, y = [p[0] for p in points], [p[1] for p in points]
+            bars = [[m - low for _, m, low, _ in points], [high - m for _, m, _, high in points]]
             panel.errorbar(x, y, yerr=bars, marker=markers[number % 5], color=shades[number % 5], capsize=2,
                            elinewidth=0.8, linewidth=1.2, label=f"guest of {memory}")
     for panel, title in zip(axes[0], ("Pause", "Commit: from the cut to the standby's word")):
         panel.set_title(title)
         panel.set_xlabel("pages the guest dirties a second")
-        panel.set_ylabel("ms (median; 10 % to 90 %)")
+        panel.set_ylabel("ms")
         style.from_zero(panel)
+    fig.suptitle(f"({what})", fontsize=7.5)
     handles, labels = axes[0][0].get_legend_handles_labels()
     style.legend_below(fig, handles, 5, labels)
     return style.save(fig, directory, "pauses")
@@ -281,7 +296,7 @@ def plot(run, directory):
     names, missing = [], []
     for name, draw, why in (("stall-split", stall_split, "no takeovers"),
                             ("takeover-timeline", timeline, "no series of a takeover"),
-                            ("pauses", pauses, "no samples of `pause` with a dirty rate"),
+                            ("pauses", pauses, "no `pause` with a dirty rate"),
                             ("colo", colo, "no measurement of COLO")):
         if draw(run, directory):
             names.append(name)
