@@ -9,5 +9,6 @@ int main() {
   std::thread(us::guest::serve_echo_udp).detach();
   std::thread(us::guest::serve_http).detach();
   std::thread(us::guest::serve_tcp).detach();
+  std::thread(us::guest::serve_dirty).detach();
   us::guest::serve_control();
 }

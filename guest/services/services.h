@@ -14,6 +14,9 @@ void serve_http();
 // Port 9000: for tests of TCP; the first line says what becomes of the connection (docs/guest.md).
 void serve_tcp();
 
+// Port 9002: writes to so many pages a second (docs/guest.md).
+void serve_dirty();
+
 // Port 9999: runs one shell line and sends back what it prints, then closes.  For tests only: there is no password.
 void serve_control();
 

@@ -82,6 +82,7 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   if (hashes != nullptr) *hashes = hash_ram(vm_.ram());
   parts_.audit = clock_now() - saved;
   vm_.net().set_epoch(epoch.next());
+  captured_ = epoch;
   return {};
 }
 
@@ -91,10 +92,17 @@ Status Capture::resume() {
   const Instant now = clock_now();
   parts_.resume = now - before;
   parts_.total = now - began_ - parts_.audit;
+  // Only the report of an audit asks for it, so it need not be part of the pause.
+  if (captured_) note_writers(*captured_);
+  captured_.reset();
   return {};
 }
 
-Status Capture::scan_live(Epoch epoch, std::vector<DirtyRun>& out) { return collect_from_running_guest(epoch, out); }
+Status Capture::scan_live(Epoch epoch, std::vector<DirtyRun>& out) {
+  US_TRY(collect_from_running_guest(epoch, out));
+  note_writers(epoch);
+  return {};
+}
 
 Status Capture::collect_from_running_guest(Epoch epoch, std::vector<DirtyRun>& out) {
   if (vm_.tracker().exact_while_written()) return collect_dirty(epoch, false, out);
@@ -115,8 +123,6 @@ Status Capture::collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& o
     else
       own_runs_.push_back({page, 1});
   });
-  note(scanned_, PageWriter::kGuest, epoch);
-  note(own_runs_, PageWriter::kDataPath, epoch);
   merge_runs(scanned_, own_runs_, out);
   if (fault_.on_scan(out, is_cut))
     spdlog::warn("injected fault: page {} is hidden from the engine from epoch {} on", fault_.page()->value(),
@@ -124,8 +130,9 @@ Status Capture::collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& o
   return {};
 }
 
-void Capture::note(const std::vector<DirtyRun>& runs, PageWriter writer, Epoch epoch) {
-  for (const DirtyRun& run : runs) history_.note(run.first, run.count, writer, epoch);
+void Capture::note_writers(Epoch epoch) {
+  for (const DirtyRun& run : scanned_) history_.note(run.first, run.count, PageWriter::kGuest, epoch);
+  for (const DirtyRun& run : own_runs_) history_.note(run.first, run.count, PageWriter::kDataPath, epoch);
 }
 
 Status Capture::copy_pages(CapturedEpoch& out) {

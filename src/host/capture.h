@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "base/histogram.h"
 #include "base/result.h"
@@ -60,11 +61,13 @@ class Capture {
   // Both sources of dirty pages, merged.
   Status collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& out);
   Status collect_from_running_guest(Epoch epoch, std::vector<DirtyRun>& out);
-  void note(const std::vector<DirtyRun>& runs, PageWriter writer, Epoch epoch);
+  // What collect_dirty() found last belongs to `epoch`.
+  void note_writers(Epoch epoch);
 
   Vm& vm_;
   PauseParts parts_;
   Instant began_;
+  std::optional<Epoch> captured_;  // and the guest was not resumed since
   PageHistory history_;
   DirtyPageFault fault_;
   std::vector<DirtyRun> own_runs_;

@@ -78,12 +78,15 @@ Duration DataPath::serve_announcements(Instant now) {
   if (announce_wanted_.exchange(false)) {
     for (auto& port : ports_) port->discard_stale();
     announce_start_ = now;
+    announced_ns_ = 0;
     announce_next_ = 0;
   }
   while (announce_next_ < kAnnounceAt.size()) {
     const Instant due = announce_start_ + kAnnounceAt[announce_next_];
     if (now < due) return due - now;
-    for (auto& port : ports_) port->send_announcement();
+    bool sent = true;
+    for (auto& port : ports_) sent &= port->send_announcement();
+    if (sent && announced_ns_ == 0) announced_ns_ = clock_now().to_nanos();
     ++announce_next_;
   }
   return Duration::infinite();
@@ -118,6 +121,15 @@ void DataPath::drop_gated() {
 void DataPath::announce() {
   announce_wanted_ = true;
   wake_.signal();
+}
+
+AnnouncementTimes DataPath::announcement_times() const {
+  int64_t first = 0;
+  for (const auto& port : ports_) {
+    const int64_t ns = port->first_frame_ns();
+    if (ns != 0 && (first == 0 || ns < first)) first = ns;
+  }
+  return {Instant::from_nanos(announced_ns_), Instant::from_nanos(first)};
 }
 
 Bytes DataPath::snapshot_addresses() const {

@@ -29,6 +29,12 @@
 
 namespace us {
 
+// What a takeover waits for here; zero: not yet.
+struct AnnouncementTimes {
+  Instant announced;    // the first burst is in the network
+  Instant first_frame;  // of the guest, or of a relay for it
+};
+
 struct DataPathCounters {
   NicCounters nic;    // of all NICs together
   GateCounters gate;  // of all gates together
@@ -59,6 +65,7 @@ class DataPath {
   // Tells the network where the guest is: on each NIC now and several times within two seconds.  Only while the gate
   // is open.  Before the first frame, what had waited in the tap since before the takeover is discarded.
   void announce();
+  AnnouncementTimes announcement_times() const;
 
   // The loop has something to do that it cannot see (the relays were told something).
   void wake() { wake_.signal(); }
@@ -92,6 +99,7 @@ class DataPath {
   std::atomic<bool> announce_wanted_{false};
   Instant announce_start_{};
   size_t announce_next_;  // into the schedule; its size: nothing to do
+  std::atomic<int64_t> announced_ns_{0};
   std::thread thread_;
 };
 

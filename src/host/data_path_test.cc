@@ -438,7 +438,9 @@ TEST_F(DataPathTest, AStandbyIsSilentAndATakeoverIsAnnounced) {
   EXPECT_EQ(path->snapshot_addresses(), snapshot);
   EXPECT_FALSE(path->restore_addresses(ByteSpan(snapshot).first(6)).has_value());
 
+  EXPECT_EQ(path->announcement_times().announced, Instant());
   path->set_mode(GateMode::kSolo);
+  const Instant before = clock_now();
   path->announce();
   Bytes first = network->receive();
   ASSERT_GE(first.size(), 42u);
@@ -455,6 +457,14 @@ TEST_F(DataPathTest, AStandbyIsSilentAndATakeoverIsAnnounced) {
   start_guest();
   guest_offers_buffers();
   EXPECT_EQ(guest_receives(), frame(10)) << "what was stale did not reach the guest";
+  EXPECT_EQ(path->announcement_times().first_frame, Instant()) << "an announcement is not one";
+
+  guest_sends(frame(11));
+  while (network->receive() != frame(11)) {
+  }
+  const AnnouncementTimes times = path->announcement_times();
+  EXPECT_LT(before, times.announced);
+  EXPECT_LT(times.announced, times.first_frame);
 }
 
 TEST_F(DataPathTest, LearnsTheGuestsAddressFromWhatItSends) {

@@ -176,6 +176,7 @@ bool NicPort::pump_relay_to_uplink(Budget& budget) {
 void NicPort::write_uplink(EthernetFrame frame) {
   switch (tap_.write(frame.with_header())) {
     case Tap::Outcome::kDone:
+      if (first_frame_ns_.load(std::memory_order_relaxed) == 0) first_frame_ns_ = clock_now().to_nanos();
       return pool_.give_back(std::move(frame));
     case Tap::Outcome::kRefused:
       ++counters_.uplink_refused;
@@ -364,15 +365,16 @@ void NicPort::discard_stale() {
   uplink_waiting_ = false;
 }
 
-void NicPort::send_announcement() {
+bool NicPort::send_announcement() {
   std::vector<LearnedAddress> addresses;
   {
     const std::lock_guard lock(mutex_);
-    if (!gate_.open(clock_now())) return;
+    if (!gate_.open(clock_now())) return false;
     addresses = learner_.addresses();
   }
   for (const EthernetFrame& frame : announcement(config_.mac, addresses))
     if (tap_.write(frame.with_header()) == Tap::Outcome::kRefused) ++counters_.uplink_refused;
+  return true;
 }
 
 // --- any thread ---

@@ -99,7 +99,8 @@ class NicPort {
   std::optional<Instant> next_deadline() const;
   // Throws away what waits in the tap, if the guest has not run here yet.
   void discard_stale();
-  void send_announcement();
+  // False: not while the gate is closed.
+  bool send_announcement();
 
   // --- any thread ---
   void set_epoch(Epoch epoch);
@@ -108,6 +109,8 @@ class NicPort {
   void release_until(Instant end);
   void drop_gated();
   NicStatus status() const;
+  // When the first frame left that is no announcement; 0: none has.
+  int64_t first_frame_ns() const { return first_frame_ns_; }
   Bytes snapshot_addresses() const;
   Status restore_addresses(ByteSpan snapshot);
 
@@ -209,6 +212,7 @@ class NicPort {
   bool relay_waiting_ = false;
   std::optional<EthernetFrame> stalled_;  // released, but the tap would not take it yet
   NicCounters counters_;
+  std::atomic<int64_t> first_frame_ns_{0};
 
   mutable std::mutex mutex_;  // guards what follows
   Epoch epoch_{};

@@ -60,8 +60,9 @@ struct TakeoverRecord {
   Duration detection;    // last sign of life until the decision to claim
   Duration arbitration;  // until the arbiter granted
   Duration restore;      // until QEMU had the epoch's state
-  Duration resume;       // until the guest ran and was announced
   Epoch epoch;           // the one it continued from
+  Instant decided;       // on this host's clock: when the claim began; the times above follow from here
+  Instant restored;
 };
 
 }  // namespace us

@@ -50,10 +50,12 @@ Primary::~Primary() {
 RoleOutcome Primary::run() {
   apply_settings();
   vm_->net().set_epoch(next_epoch_);
+  // Before the guest runs: the switches send its frames here meanwhile, and nobody reads them too early.
+  if (!takeovers_.empty()) vm_->net().announce();
   if (const Status resumed = vm_->resume(); !resumed) return on_qemu_failure(resumed.error());
   guest_stopped_ = false;
   resumed_at_ = clock_now();
-  if (!takeovers_.empty()) vm_->net().announce();
+  began_ns_ = resumed_at_.to_nanos();
   on_running();
   for (;;) {
     if (auto outcome = handle_events()) return *outcome;

@@ -100,6 +100,7 @@ class Primary {
   Epoch next_epoch_{1};
   EpochPolicy policy_;
   Instant resumed_at_;
+  std::atomic<int64_t> began_ns_{0};  // when the guest first ran under this role
   bool guest_stopped_ = true;
 
   SyncRound round_;

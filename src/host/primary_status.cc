@@ -73,6 +73,9 @@ Json Primary::status() const {
   out["nics"] = nics_json(net.nics);
   out["takeovers"] = Json::array();
   for (const TakeoverRecord& record : takeovers_) out["takeovers"].push_back(takeover_json(record));
+  if (!takeovers_.empty())
+    add_end_of_takeover(out["takeovers"].back(), takeovers_.back(), Instant::from_nanos(began_ns_),
+                        vm_->net().announcement_times());
   const std::lock_guard lock(peer_mutex_);
   out["standby"] = nullptr;
   if (sender_) {

@@ -396,13 +396,15 @@ RoleOutcome Standby::take_over() {
   takeover_.epoch = view.committed;
   takeover_.detection = view.detected_after;
   takeover_.arbitration = view.claim_answered - view.claim_began;
+  takeover_.decided = view.claim_began;
   spdlog::warn("taking over as generation {} from epoch {}: {}", view.generation.value(), view.committed.value(),
                view.reason);
   const Instant began = clock_now();
   Status restored = vm_->net().restore_addresses(nic_addresses_);
   if (restored) restored = vm_->restore(device_state_);
   if (restored) vm_->net().relays().restore(relays_.take_over());
-  takeover_.restore = clock_now() - began;
+  takeover_.restored = clock_now();
+  takeover_.restore = takeover_.restored - began;
   if (!restored) {
     send_to_primary(HandoverAbort{restored.error().message});
     return {RoleEnd::kFailed, "the guest could not be restored: " + restored.error().message};

@@ -1,5 +1,7 @@
 #include "host/status_json.h"
 
+#include <algorithm>
+
 namespace us {
 namespace {
 
@@ -18,15 +20,30 @@ Json histogram_json(const Histogram& h) {
 }
 
 Json takeover_json(const TakeoverRecord& record) {
-  const Duration total = record.detection + record.arbitration + record.restore + record.resume;
+  const Duration total = record.detection + record.arbitration + record.restore;
   return {{"generation", record.generation.value()},
           {"planned", record.planned},
           {"epoch", record.epoch.value()},
           {"detection_ms", record.detection.to_millis_f()},
           {"arbitration_ms", record.arbitration.to_millis_f()},
           {"restore_ms", record.restore.to_millis_f()},
-          {"announce_ms", record.resume.to_millis_f()},
           {"total_ms", total.to_millis_f()}};
+}
+
+void add_end_of_takeover(Json& out, const TakeoverRecord& record, Instant resumed, const AnnouncementTimes& net) {
+  const Instant end = std::max(resumed, net.announced);
+  if (resumed == Instant() || net.announced == Instant()) return;
+  const Instant silent_since = record.decided - record.detection;
+  out["announce_ms"] = (end - record.restored).to_millis_f();
+  out["total_ms"] = (end - silent_since).to_millis_f();
+  const auto at = [&](Instant instant) { return instant == Instant() ? Json() : Json(instant.to_nanos()); };
+  out["at_ns"] = {{"last_heard", at(silent_since)},
+                  {"decided", at(record.decided)},
+                  {"granted", at(record.decided + record.arbitration)},
+                  {"restored", at(record.restored)},
+                  {"announced", at(net.announced)},
+                  {"resumed", at(resumed)},
+                  {"first_frame", at(net.first_frame)}};
 }
 
 Json pause_json(const PrimaryStats::Values& values) {

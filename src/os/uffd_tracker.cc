@@ -59,7 +59,10 @@ Status UffdTracker::scan(std::vector<DirtyRun>& out) {
   // Linux 6.7 to 6.18: "The walk_end isn't set when ret is zero").  Going on from there, as one must, walks that piece
   // again, and finds what was written meanwhile: those runs come behind higher ones, or overlap the one before.
   put_in_order(found_);
-  out.insert(out.end(), found_.begin(), found_.end());
+  if (out.empty())
+    out.swap(found_);
+  else
+    out.insert(out.end(), found_.begin(), found_.end());
   return {};
 }
 
