@@ -248,7 +248,7 @@ int main(int argc, char** argv) {
   bool estimate = false;
   app.add_option("--rounds", options.rounds, "how often everything is measured")->check(CLI::Range(1, 1000));
   app.add_flag("--quick", options.quick, "one round of the most telling part");
-  app.add_option("--seconds", options.seconds, "of each measurement")->capture_default_str()->check(CLI::Range(2, 600));
+  app.add_option("--seconds", options.seconds, "of each measurement")->capture_default_str()->check(CLI::Range(3, 600));
   app.add_option("--memory", options.memory_mb, "only guests of this size, in MB; may be repeated")
       ->check(CLI::Range(128, 65536));
   app.add_option("--mbit", options.mbit, "rate of the wire")->capture_default_str()->check(CLI::Range(1, 10'000));
@@ -257,7 +257,7 @@ int main(int argc, char** argv) {
   app.add_flag("--estimate", estimate, "print the seconds that it will take");
   CLI11_PARSE(app, argc, argv);
   if (options.quick && app.count("--rounds") == 0) options.rounds = 1;
-  if (options.quick && app.count("--seconds") == 0) options.seconds = 2.5;
+  if (options.quick && app.count("--seconds") == 0) options.seconds = 3;
   if (estimate) {
     fmt::print("{:.0f}\n", us::bench::estimate(options));
     return 0;
