@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "demo/clients.h"
@@ -121,11 +120,11 @@ Result<Takeover> Scene::take_over() {
   US_TRY(cluster_->sleep(kAftermath));
   primary_ = 1 - primary_;
   US_ASSIGN(out.daemon, ask_new_primary());
-  const Instant now = clock_now(), ready = std::max(out.daemon.announced, out.daemon.resumed);
+  const Instant now = clock_now();
   for (StallClient* client : clients()) {
     const Arrivals& arrivals = client->arrivals();
     out.seen.push_back(
-        {client->name(), arrivals.longest(out.struck, now), arrivals.around(ready, now), arrivals.all()});
+        {client->name(), arrivals.longest(out.struck, now), arrivals.around(out.daemon.decided, now), arrivals.all()});
   }
   return out;
 }
