@@ -73,7 +73,7 @@ double seconds_of(const std::vector<Series>& plan) {
 using Parts = std::vector<std::pair<const char*, Duration>>;
 
 // Their sum is the ping client's gap.  `quiet-before` is negative when something was still on its way from the dead
-// host: the line has a queue.
+// host: the line has a queue; `first-byte`, when a relay had something to send before the guest ran.
 Parts parts_of(const Takeover& takeover) {
   const DaemonTimes& at = takeover.daemon;
   const Silence& silence = takeover.seen.front().gap;
