@@ -23,7 +23,8 @@ void sleep_for(Duration length) {
 
 }  // namespace
 
-Status PingStall::talk(Stream& stream) {
+Status PingStall::talk() {
+  US_ASSIGN(Stream stream, connect());
   Bytes buffer(64 * 1024), partial;
   uint64_t sent = 0, got = 0;
   Instant next_send = clock_now(), last_reply = next_send;
@@ -50,7 +51,8 @@ Status PingStall::talk(Stream& stream) {
   return {};
 }
 
-Status RedisStall::talk(Stream& stream) {
+Status RedisStall::talk() {
+  US_ASSIGN(Stream stream, connect());
   LineReader reader(stream);
   const std::string increment = fmt::format("*2\r\n$4\r\nINCR\r\n${}\r\n{}\r\n", key_.size(), key_);
   while (!stopping()) {
@@ -68,7 +70,8 @@ Status RedisStall::talk(Stream& stream) {
   return {};
 }
 
-Status BulkStall::talk(Stream& stream) {
+Status BulkStall::talk() {
+  US_ASSIGN(Stream stream, connect());
   const std::string head_end = "\r\n\r\n";
   US_TRY(stream.send(fmt::format("GET /big?bytes={}&seed={} HTTP/1.1\r\nHost: guest\r\n\r\n", kEndless, seed_)));
   const demo::BigFile file(seed_);

@@ -29,7 +29,7 @@ class PingStall final : public StallClient {
   ~PingStall() override { finish(Duration::nanos(0)); }
 
  private:
-  Status talk(demo::Stream& stream) override;
+  Status talk() override;
 };
 
 // `INCR key`: the next command `pause` after the answer, so that there is one on its way at most.  Each answer must be
@@ -44,7 +44,7 @@ class RedisStall final : public StallClient {
   uint64_t acknowledged() const { return acknowledged_; }
 
  private:
-  Status talk(demo::Stream& stream) override;
+  Status talk() override;
 
   const std::string key_;
   const Duration pause_;
@@ -58,7 +58,7 @@ class BulkStall final : public StallClient {
   ~BulkStall() override { finish(Duration::nanos(0)); }
 
  private:
-  Status talk(demo::Stream& stream) override;
+  Status talk() override;
 
   const uint64_t seed_;
 };
