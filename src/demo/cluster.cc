@@ -17,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr Duration kAuditLimit = Duration::seconds(60);  // it waits for its turn among the epochs
 constexpr Duration kTick = Duration::millis(50);
 constexpr Duration kCopyLimit = Duration::seconds(60);
 
@@ -186,7 +187,7 @@ Result<DaemonStatus> Cluster::status(size_t host) {
 
 Result<uint64_t> Cluster::audit(size_t host) {
   if (!daemons_[host]) return fail(ErrorKind::kRefused, fmt::format("nothing runs on host {}", kHostNames[host]));
-  US_ASSIGN(const std::string text, daemons_[host]->command("audit", {kVmName, "--json"}));
+  US_ASSIGN(const std::string text, daemons_[host]->command("audit", {kVmName, "--json"}, kAuditLimit));
   const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) return fail(ErrorKind::kProtocol, "this is not the result of an audit: " + text);
   return json.value("pages", uint64_t{0});

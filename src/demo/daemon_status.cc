@@ -50,12 +50,16 @@ Result<DaemonStatus> parse_daemon_status(std::string_view json) {
   out.name = text(object, "name");
   out.role = text(object, "role");
   out.accelerator = text(object, "accelerator");
+  out.accelerator_reason = text(object, "accelerator_reason");
+  out.dirty_tracker = text(object, "dirty_tracker");
   out.state = text(object, "state");
   out.generation = counter(object, "generation");
   out.epoch = counter(object, "epoch");
   out.committed_epoch = counter(object, "committed_epoch");
   out.sync_progress = number(object, "sync_progress");
   read_pause(object, out);
+  out.guest_resets = counter(object, "guest_resets");
+  out.guest_resets_in_pauses = counter(object, "guest_resets_in_pauses");
   if (const auto audit = object.find("audit"); audit != object.end() && audit->is_object()) {
     out.audits = counter(*audit, "done");
     out.audit_differences = counter(*audit, "differences");

@@ -25,6 +25,8 @@ struct DaemonStatus {
   std::string role;         // "primary", "standby", "fenced" or "ended"
   std::string state;        // "solo", "syncing", "protected", ...
   std::string accelerator;  // "kvm" or "tcg"
+  std::string accelerator_reason;
+  std::string dirty_tracker;  // "userfaultfd" or "soft-dirty"
   uint64_t generation = 0;
   uint64_t epoch = 0;
   uint64_t committed_epoch = 0;
@@ -33,6 +35,8 @@ struct DaemonStatus {
   std::optional<double> pause_p99_ms;
   uint64_t audits = 0;  // done by this primary
   uint64_t audit_differences = 0;
+  uint64_t guest_resets = 0;
+  uint64_t guest_resets_in_pauses = 0;  // of these, between stop and save of a cut
   std::vector<TakeoverStatus> takeovers;
 
   bool is_protected() const { return role == "primary" && state == "protected"; }

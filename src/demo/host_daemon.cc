@@ -22,11 +22,12 @@ Result<HostDaemon> HostDaemon::start(const NetNs& ns, const std::string& verb, c
   return HostDaemon(std::move(process), ns, files);
 }
 
-Result<std::string> HostDaemon::command(const std::string& verb, const std::vector<std::string>& words) const {
+Result<std::string> HostDaemon::command(const std::string& verb, const std::vector<std::string>& words,
+                                        Duration limit) const {
   std::vector<std::string> argv = {files_.program, verb};
   argv.insert(argv.end(), words.begin(), words.end());
   argv.insert(argv.end(), {"--runtime-dir", files_.runtime_dir});
-  return run_checked(ns_->wrap(argv));
+  return run_checked(ns_->wrap(argv), limit);
 }
 
 Status HostDaemon::check_running() {

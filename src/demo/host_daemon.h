@@ -26,7 +26,8 @@ class HostDaemon {
                                   const std::vector<std::string>& extra_arguments = {});
 
   // Runs `understudy VERB WORDS...` with this host's runtime directory.
-  Result<std::string> command(const std::string& verb, const std::vector<std::string>& words) const;
+  Result<std::string> command(const std::string& verb, const std::vector<std::string>& words,
+                              Duration limit = Duration::seconds(10)) const;
 
   // Error (kRefused): it has ended; the message says how, and shows the end of its log.
   Status check_running();

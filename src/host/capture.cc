@@ -54,6 +54,7 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   US_TRY(vm_.qmp().send("stop"));
   US_TRY(vm_.qmp().send("xen-save-devices-state", {{"filename", Vm::state_path()}, {"live", false}}));
   US_TRY(vm_.qmp().receive(kQemuTimeout));
+  const size_t resets = vm_.qmp().pending_events("RESET");
   const Instant stopped = clock_now();
   parts_.stop = stopped - began_;
   // QEMU answers "stop" after it has stopped the rings, so from here on the data path leaves the guest's memory alone.
@@ -75,6 +76,7 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   const Instant copied = clock_now();
   parts_.copy = copied - scanned;
   if (!save_first) US_TRY(vm_.qmp().receive(kQemuTimeout));
+  if (!save_first && vm_.qmp().pending_events("RESET") != resets) US_TRY(add_pages_of_reset(epoch, out));
   US_TRY(read_device_state(out.device_state));
   const Instant saved = clock_now();
   parts_.save = saved - copied + (quiet - stopped);
@@ -84,6 +86,15 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   vm_.net().set_epoch(epoch.next());
   captured_ = epoch;
   return {};
+}
+
+Status Capture::add_pages_of_reset(Epoch epoch, CapturedEpoch& out) {
+  std::vector<DirtyRun> late;
+  US_TRY(collect_dirty(epoch, false, late));
+  merge_runs(out.runs, late, merged_);
+  std::swap(out.runs, merged_);
+  ++resets_in_pauses_;
+  return copy_pages(out);
 }
 
 Status Capture::resume() {

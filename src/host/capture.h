@@ -4,9 +4,15 @@
 //                            └─ scan + copy of RAM here ─┘
 //
 // The pause is what the guest pays, so the two halves run at the same time, and nothing else happens in it.
+//
+// A reset that the guest asked for just before it was stopped is carried out by QEMU between its answer to `stop` and
+// the saving of its devices (its main loop looks for one after each turn, and takes one command a turn), so beside our
+// scan.  The RESET event, which comes before the answer to the save, tells; the scan and the copy are then made again,
+// and the epoch holds the machine after its reset.
 // Errors mean that QEMU is of no use any more.  Engine thread only.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -47,6 +53,8 @@ class Capture {
   // Lets it go on; frames that it sends from here belong to the epoch after.
   Status resume();
   const PauseParts& parts() const { return parts_; }
+  // How many resets fell into a pause; any thread.
+  uint64_t resets_in_pauses() const { return resets_in_pauses_; }
 
   // The dirty pages so far, watched anew, while the guest runs (for the first synchronisation).  A tracker that cannot
   // be exact then stops it for the time of the scan. `epoch` is the one that will be the first to carry what is found.
@@ -57,6 +65,7 @@ class Capture {
 
  private:
   Status copy_pages(CapturedEpoch& out);
+  Status add_pages_of_reset(Epoch epoch, CapturedEpoch& out);
   Status read_device_state(Bytes& out);
   // Both sources of dirty pages, merged.
   Status collect_dirty(Epoch epoch, bool is_cut, std::vector<DirtyRun>& out);
@@ -68,6 +77,7 @@ class Capture {
   PauseParts parts_;
   Instant began_;
   std::optional<Epoch> captured_;  // and the guest was not resumed since
+  std::atomic<uint64_t> resets_in_pauses_{0};
   PageHistory history_;
   DirtyPageFault fault_;
   std::vector<DirtyRun> own_runs_;

@@ -132,6 +132,9 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
   if (const Status captured = capture_.stop_and_copy(next_epoch_, dirty_, *epoch, audited ? &hashes : nullptr);
       !captured)
     return on_qemu_failure(captured.error());
+  // A guest that powered itself off or panicked just before it was stopped: this epoch would go on after its end.
+  if (vm_->qmp().pending_events("SHUTDOWN") + vm_->qmp().pending_events("GUEST_PANICKED") > 0)
+    if (auto outcome = handle_events()) return outcome;
   dirty_.clear();
   const Epoch number = next_epoch_;
   ++next_epoch_;

@@ -71,6 +71,7 @@ class Primary {
   std::optional<RoleOutcome> end_guest(GuestEnd reason, const std::string& text);
   RoleOutcome on_qemu_failure(const Error& error);
   void note_guest_event(const nlohmann::json& event);
+  void log_reset(Instant now);
   std::unique_ptr<CapturedEpoch> take_spare();
   void return_spare(std::unique_ptr<CapturedEpoch> epoch);
   void answer_switchover(Result<std::string> answer);
@@ -116,6 +117,8 @@ class Primary {
   std::optional<GuestEnd> guest_end_;
   std::string guest_end_text_;
   std::atomic<uint64_t> guest_resets_{0};
+  uint64_t resets_unlogged_ = 0;
+  Instant next_reset_log_;
   std::optional<Command> switchover_;
   mutable std::mutex settings_mutex_;  // for status(): context_.config.runtime and policy_
   mutable std::mutex peer_mutex_;      // for status(): peer_node_ and sender_

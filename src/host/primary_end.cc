@@ -9,6 +9,7 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr Duration kResetLogInterval = Duration::millis(100);
 constexpr Duration kGuestEndAckTimeout = Duration::seconds(2);
 
 }  // namespace
@@ -50,7 +51,7 @@ void Primary::note_guest_event(const Json& event) {
   const Json data = event.value("data", Json::object());
   if (name == "RESET" && data.value("guest", false)) {
     ++guest_resets_;
-    spdlog::info("the guest reboots");
+    log_reset(clock_now());
   } else if (name == "GUEST_PANICKED") {
     spdlog::error("the guest's kernel panicked");
     // No SHUTDOWN follows: with shutdown=pause a panicked guest is paused, too.
@@ -63,6 +64,17 @@ void Primary::note_guest_event(const Json& event) {
     guest_end_text_ = *guest_end_ == GuestEnd::kReset ? "the guest asked for a reboot, which a microvm cannot do"
                                                       : "the guest powered itself off";
   }
+}
+
+// A guest can reset itself a thousand times a second.
+void Primary::log_reset(Instant now) {
+  ++resets_unlogged_;
+  if (now < next_reset_log_) return;
+  const std::string count =
+      resets_unlogged_ > 1 ? " (" + std::to_string(resets_unlogged_) + " times since this was said last)" : "";
+  spdlog::info("the guest reboots{}", count);
+  resets_unlogged_ = 0;
+  next_reset_log_ = now + kResetLogInterval;
 }
 
 std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string& text) {

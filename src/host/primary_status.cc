@@ -46,7 +46,8 @@ Json Primary::status() const {
               {"epoch", view.last_cut.value()},
               {"committed_epoch", view.committed.value()},
               {"epochs", stats.epochs},
-              {"guest_resets", guest_resets_.load()}};
+              {"guest_resets", guest_resets_.load()},
+              {"guest_resets_in_pauses", capture_.resets_in_pauses()}};
   {
     const std::lock_guard lock(settings_mutex_);
     const RuntimeSettings& settings = context_.config.runtime;

@@ -121,6 +121,11 @@ Status Vm::learn_identity() {
   identity_.qemu_version = std::to_string(number.value("major", 0)) + "." + std::to_string(number.value("minor", 0)) +
                            "." + std::to_string(number.value("micro", 0)) + version.value("package", std::string());
   US_ASSIGN(const auto type, qmp_->execute("qom-get", {{"path", "/machine"}, {"property", "type"}}, kCommandTimeout));
+  US_ASSIGN(const auto kvm, qmp_->execute("query-kvm", nullptr, kCommandTimeout));
+  const Accelerator runs = kvm.value("enabled", false) ? Accelerator::kKvm : Accelerator::kTcg;
+  if (runs != accelerator_)
+    return fail(ErrorKind::kRefused, "QEMU was started with accelerator " + std::string(to_text(accelerator_)) +
+                                         ", but runs with " + std::string(to_text(runs)));
   identity_.machine = (type.is_string() ? type.get<std::string>() : "?") + " " + std::string(to_text(accelerator_));
   return {};
 }

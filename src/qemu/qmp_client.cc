@@ -83,6 +83,11 @@ Result<std::vector<Json>> QmpClient::take_events() {
   return std::exchange(events_, {});
 }
 
+size_t QmpClient::pending_events(std::string_view name) const {
+  return static_cast<size_t>(std::ranges::count_if(
+      events_, [name](const Json& event) { return event.value("event", std::string()) == name; }));
+}
+
 Result<Json> QmpClient::receive_message(Instant deadline) {
   std::string line;
   for (;;) {

@@ -8,6 +8,7 @@
 #include <deque>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -31,6 +32,8 @@ class QmpClient {
 
   // Reads what has arrived without waiting, then hands over all events so far.
   Result<std::vector<nlohmann::json>> take_events();
+  // How many events of this name have been read so far and are not taken yet; reads nothing.
+  size_t pending_events(std::string_view name) const;
 
   // For poll(): readable when an event may have arrived.
   int fd() const { return socket_.get(); }

@@ -70,6 +70,17 @@ TEST_F(Qmp, AnswersComeInTheOrderOfTheCommandsAndEventsAreKeptApart) {
   EXPECT_TRUE(client_->take_events().value().empty());
 }
 
+TEST_F(Qmp, EventsAreCountedByNameUntilTheyAreTaken) {
+  says("{\"event\": \"STOP\"}\n{\"return\": 1}\n{\"event\": \"RESET\"}\n{\"event\": \"RESET\"}\n{\"return\": 2}\n");
+  EXPECT_TRUE(client_->receive(kSoon));
+  EXPECT_EQ(client_->pending_events("RESET"), 0u) << "it came after the first answer";
+  EXPECT_TRUE(client_->receive(kSoon));
+  EXPECT_EQ(client_->pending_events("RESET"), 2u);
+  EXPECT_EQ(client_->pending_events("SHUTDOWN"), 0u);
+  EXPECT_EQ(client_->take_events().value().size(), 3u);
+  EXPECT_EQ(client_->pending_events("RESET"), 0u);
+}
+
 TEST_F(Qmp, LookingForEventsDoesNotLoseAnAnswer) {
   says("{\"return\": 7}\n{\"event\": \"RESET\"}\n");
   EXPECT_EQ(client_->take_events().value().size(), 1u);

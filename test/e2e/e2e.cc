@@ -88,7 +88,7 @@ void E2e::start_load() {
 
 void E2e::expect_load_goes_on() {
   const auto before = load_->marks();
-  EXPECT_TRUE(cluster_->wait_until("every client being served", kSoon, [&]() -> Result<bool> {
+  EXPECT_TRUE(cluster_->wait_until("every client being served", patience_, [&]() -> Result<bool> {
     if (const auto why = load_->failure()) return fail(ErrorKind::kProtocol, *why);
     return load_->all_beyond(before);
   })) << load_->failure().value_or("a client is not served");

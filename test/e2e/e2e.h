@@ -58,6 +58,7 @@ class E2e : public testing::Test {
   std::string boot_id();   // changes when the guest boots
 
   bool has_disk_ = false;            // set by create()
+  Duration patience_ = kSoon;        // how long a client may have to wait to be served
   bool expects_difference_ = false;  // every test is audited all along, and by default no difference may be found
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<demo::Clients> load_;
