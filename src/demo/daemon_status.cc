@@ -59,7 +59,7 @@ Result<DaemonStatus> parse_daemon_status(std::string_view json) {
   out.sync_progress = number(object, "sync_progress");
   read_pause(object, out);
   out.guest_resets = counter(object, "guest_resets");
-  out.guest_resets_in_pauses = counter(object, "guest_resets_in_pauses");
+  out.resets_in_pauses = counter(object, "resets_in_pauses");
   if (const auto audit = object.find("audit"); audit != object.end() && audit->is_object()) {
     out.audits = counter(*audit, "done");
     out.audit_differences = counter(*audit, "differences");

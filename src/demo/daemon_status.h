@@ -36,7 +36,7 @@ struct DaemonStatus {
   uint64_t audits = 0;  // done by this primary
   uint64_t audit_differences = 0;
   uint64_t guest_resets = 0;
-  uint64_t guest_resets_in_pauses = 0;  // of these, between stop and save of a cut
+  uint64_t resets_in_pauses = 0;  // between stop and save of a cut
   std::vector<TakeoverStatus> takeovers;
 
   bool is_protected() const { return role == "primary" && state == "protected"; }

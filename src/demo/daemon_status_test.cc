@@ -7,7 +7,7 @@ namespace {
 
 TEST(DaemonStatus, ReadsWhatTheDaemonSays) {
   const auto status = parse_daemon_status(R"({"name":"demo","role":"primary","state":"protected","generation":3,
-      "epoch":120,"committed_epoch":119,"guest_resets":6,"guest_resets_in_pauses":2,"accelerator":"tcg",
+      "epoch":120,"committed_epoch":119,"guest_resets":6,"resets_in_pauses":2,"accelerator":"tcg",
       "accelerator_reason":"no KVM","dirty_tracker":"soft-dirty","audit":{"done":4,"differences":1},"pause_ms":{"p50":4.5,"p99":9},
       "takeovers":[{"generation":3,"detection_ms":101.5,"restore_ms":20,"total_ms":130}]})");
   ASSERT_TRUE(status) << status.error().message;
@@ -18,7 +18,7 @@ TEST(DaemonStatus, ReadsWhatTheDaemonSays) {
   EXPECT_EQ(status->accelerator_reason, "no KVM");
   EXPECT_EQ(status->dirty_tracker, "soft-dirty");
   EXPECT_EQ(status->guest_resets, 6u);
-  EXPECT_EQ(status->guest_resets_in_pauses, 2u);
+  EXPECT_EQ(status->resets_in_pauses, 2u);
   EXPECT_EQ(status->audits, 4u);
   EXPECT_EQ(status->audit_differences, 1u);
   EXPECT_EQ(status->pause_p50_ms, 4.5);

@@ -52,9 +52,12 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   out.epoch = epoch;
   // Sent back to back: QEMU starts to save the moment the guest stands.
   US_TRY(vm_.qmp().send("stop"));
+  const bool resets_here = fault_.on_stop();
+  if (resets_here) US_TRY(vm_.qmp().send("system_reset"));
   US_TRY(vm_.qmp().send("xen-save-devices-state", {{"filename", Vm::state_path()}, {"live", false}}));
   US_TRY(vm_.qmp().receive(kQemuTimeout));
   const size_t resets = vm_.qmp().pending_events("RESET");
+  if (resets_here) US_TRY(vm_.qmp().receive(kQemuTimeout));
   const Instant stopped = clock_now();
   parts_.stop = stopped - began_;
   // QEMU answers "stop" after it has stopped the rings, so from here on the data path leaves the guest's memory alone.

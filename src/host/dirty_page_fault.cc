@@ -1,19 +1,25 @@
 #include "host/dirty_page_fault.h"
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 
 namespace us {
 
 Result<DirtyPageFault> DirtyPageFault::parse(std::string_view text) {
-  constexpr std::string_view kName = "drop-dirty-page=";
   if (text.empty()) return DirtyPageFault();
+  const size_t equals = std::min(text.find('='), text.size());
+  const std::string_view name = text.substr(0, equals), number = text.substr(std::min(equals + 1, text.size()));
   uint64_t cut = 0;
-  const std::string_view number = text.starts_with(kName) ? text.substr(kName.size()) : std::string_view{};
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), cut);
-  if (number.empty() || error != std::errc{} || end != number.data() + number.size() || cut == 0)
-    return fail(ErrorKind::kInput, "--inject " + std::string(text) + " is not drop-dirty-page=N with N from 1 on");
-  return DirtyPageFault(cut);
+  const bool is_reset = name == "reset-in-pause";
+  if ((name != "drop-dirty-page" && !is_reset) || error != std::errc{} || end != number.data() + number.size() ||
+      cut == 0)
+    return fail(ErrorKind::kInput, "--inject " + std::string(text) +
+                                       " is neither drop-dirty-page=N nor reset-in-pause=N with N from 1 on");
+  DirtyPageFault fault;
+  (is_reset ? fault.stops_left_ : fault.cuts_left_) = cut;
+  return fault;
 }
 
 bool DirtyPageFault::on_scan(std::vector<DirtyRun>& runs, bool is_cut) {

@@ -47,7 +47,7 @@ Json Primary::status() const {
               {"committed_epoch", view.committed.value()},
               {"epochs", stats.epochs},
               {"guest_resets", guest_resets_.load()},
-              {"guest_resets_in_pauses", capture_.resets_in_pauses()}};
+              {"resets_in_pauses", capture_.resets_in_pauses()}};
   {
     const std::lock_guard lock(settings_mutex_);
     const RuntimeSettings& settings = context_.config.runtime;
