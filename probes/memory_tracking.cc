@@ -17,6 +17,7 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "os/choose_tracker.h"
@@ -93,12 +94,18 @@ std::vector<uint64_t> pages_of(const std::vector<DirtyRun>& runs) {
 }
 
 // Nothing: the scan named exactly the pages just written.  Otherwise what was wrong.
-std::optional<std::string> check_round(PageWriter& writer, DirtyTracker& tracker, const std::vector<uint64_t>& pages) {
+//
+// A page that never was there may be named besides, once: the first write to a part of memory makes its page table, and
+// Linux 6.12 then counts all 512 pages of that as written.  `known` are the pages that must not be.
+std::optional<std::string> check_round(PageWriter& writer, DirtyTracker& tracker, const std::vector<uint64_t>& pages,
+                                       std::set<uint64_t>& known) {
   for (const uint64_t page : pages)
     if (!writer.write_page(static_cast<uint32_t>(page))) return "the child process did not answer";
   std::vector<DirtyRun> runs;
   if (const Status scanned = tracker.scan(runs); !scanned) return scanned.error().message;
-  const std::vector<uint64_t> seen = pages_of(runs);
+  std::vector<uint64_t> seen;
+  for (const uint64_t page : pages_of(runs))
+    if (!known.insert(page).second || std::ranges::binary_search(pages, page)) seen.push_back(page);
   if (seen == pages) return std::nullopt;
   return fmt::format("wrote pages [{}], the scan said [{}]", fmt::join(pages, " "), fmt::join(seen, " "));
 }
@@ -134,8 +141,10 @@ std::optional<std::string> check_tracking(TrackerChoice choice, double& ms_per_g
   std::vector<DirtyRun> first;  // may name any page
   if (const Status scanned = tracker->scan(first); !scanned) return scanned.error().message;
   const std::vector<std::vector<uint64_t>> rounds = {{3, 4, 700}, {}, {4}, {0, 15, 16, 700, 1023}, {}};
+  std::set<uint64_t> known;
+  for (uint64_t page = 0; page < 16; ++page) known.insert(page);
   for (const auto& pages : rounds)
-    if (auto wrong = check_round(writer, *tracker, pages)) return wrong;
+    if (auto wrong = check_round(writer, *tracker, pages, known)) return wrong;
   const Result<double> cost = scan_ms_per_gb(writer, *tracker);
   if (!cost) return cost.error().message;
   ms_per_gb = *cost;

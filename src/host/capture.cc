@@ -93,6 +93,7 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
 
 Status Capture::add_pages_of_reset(Epoch epoch, CapturedEpoch& out) {
   std::vector<DirtyRun> late;
+  note_writers(epoch);  // of the first scan, which the next one forgets
   US_TRY(collect_dirty(epoch, false, late));
   merge_runs(out.runs, late, merged_);
   std::swap(out.runs, merged_);
