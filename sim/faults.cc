@@ -37,7 +37,12 @@ constexpr std::array<std::string_view, kFaults> kNames = {"kill-primary",
                                                           "arbiter-loses-answers",
                                                           "arbiter-records-late",
                                                           "arbiter-slow",
-                                                          "restore-fails"};
+                                                          "restore-fails",
+                                                          "disk-slow-primary",
+                                                          "disk-slow-standby",
+                                                          "disk-fails-primary",
+                                                          "disk-fails-standby",
+                                                          "power-off-both"};
 
 // The host that has the role; without one, host A or B.
 HostId primary_of(Lab& lab) {
@@ -98,6 +103,16 @@ void slow_link(Lab& lab, Duration length) {
   lab.world.after(length, "link mends", [&lab] {
     for (HostId id : kHosts) lab.network.path(id).delay_high = Network::Path{}.delay_high;
   });
+}
+
+void slow_disk(Lab& lab, HostId id, Duration length) {
+  lab.host(id).disk_slow = Duration::millis(8);
+  lab.world.after(length, "disk mends", [&lab, id] { lab.host(id).disk_slow = {}; });
+}
+
+void failing_disk(Lab& lab, HostId id, Duration length) {
+  lab.host(id).files().set_failures(lab.world.rng().chance(0.3) ? 1 : 0.2);
+  lab.world.after(length, "disk mends", [&lab, id] { lab.host(id).files().set_failures(0); });
 }
 
 // What is asked of a node that runs.
@@ -193,6 +208,17 @@ void strike(Lab& lab, FaultKind kind, Duration length) {
     case FaultKind::kRestoreFails:
       lab.restore_fails[index_of(standby)] = true;
       return;
+    case FaultKind::kDiskSlowPrimary:
+      return slow_disk(lab, primary, length);
+    case FaultKind::kDiskSlowStandby:
+      return slow_disk(lab, standby, length);
+    case FaultKind::kDiskFailsPrimary:
+      return failing_disk(lab, primary, length);
+    case FaultKind::kDiskFailsStandby:
+      return failing_disk(lab, standby, length);
+    case FaultKind::kPowerOffBoth:
+      crash(lab, primary, true, length);
+      return crash(lab, standby, true, length);
     case FaultKind::kCount:
       return;
   }
@@ -206,6 +232,8 @@ void calm(Lab& lab) {
   lab.data_cut = {};
   for (HostId id : kHosts) {
     lab.network.path(id) = Network::Path{};
+    lab.host(id).disk_slow = {};
+    lab.host(id).files().set_failures(0);
     lab.world.thaw(id);
     if (!lab.host(id).up() && !lab.judge->ended()) lab.host(id).stand_by();
   }

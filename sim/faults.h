@@ -40,6 +40,11 @@ enum class FaultKind : uint8_t {
   kArbiterRecordsLate,
   kArbiterSlow,
   kRestoreFails,
+  kDiskSlowPrimary,
+  kDiskSlowStandby,
+  kDiskFailsPrimary,
+  kDiskFailsStandby,
+  kPowerOffBoth,
   kCount,
 };
 inline constexpr auto kExhaustiveFaults = static_cast<size_t>(FaultKind::kDatagramsLost);

@@ -100,7 +100,32 @@ GuestOutput Guest::on_timer() {
   return GuestOutput{number(), history(), kNoClient, 0, 0};
 }
 
+std::optional<GuestWrite> Guest::begin_write() {
+  US_CHECK(running_);
+  Rng rng(history() ^ writing_.size());
+  if (writing_.size() == kGuestWritesMax || rng.chance(0.3)) return std::nullopt;
+  GuestWrite write;
+  write.count = 1 + rng.below(8);
+  // Often the same few places, as a journal or a database does.
+  write.first = rng.below(rng.chance(0.5) ? 16 : kBlocks - write.count + 1);
+  write.kind = static_cast<WriteKind>(rng.chance(0.8) ? 1 : 2 + rng.below(2));
+  write.tag = write.kind == WriteKind::kData ? history() | 1 : 0;
+  if (write.tag == kUnknownTag) return std::nullopt;
+  for (const GuestWrite& other : writing_)
+    if (other.range().overlaps(write.range())) return std::nullopt;  // a sane guest does not
+  writing_.push_back(write);
+  return write;
+}
+
+// Also while it stands: QEMU completes what is in flight before it answers `stop`.
+void Guest::on_write_done(const GuestWrite& write, bool written) {
+  std::erase_if(writing_, [&](const GuestWrite& w) { return w.first == write.first; });
+  for (uint64_t i = 0; i < write.count; ++i) put(kTagsAt + 8 * (write.first + i), written ? write.tag : kUnknownTag);
+  advance(write.tag);
+}
+
 Bytes Guest::device_state() const {
+  US_CHECK(writing_.empty());
   Bytes out;
   ByteWriter w(out);
   w.le(number());

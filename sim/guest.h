@@ -7,17 +7,22 @@
 //
 // It serves clients that count: request r of a client, if it is the next one, raises the client's counter and is
 // answered with the counter; if it is the last one again, it is answered with the same.
+//
+// It writes to its disk, a few writes at a time, and remembers in its RAM what each block must hold (its tag); a write
+// counts when it is done.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/strong.h"
 #include "core/memory/page_codec.h"
 #include "core/net/ethernet_frame.h"
+#include "sim/guest_disk.h"
 
 namespace us::sim {
 
@@ -48,6 +53,11 @@ class Guest {
   // Only while it runs.
   std::optional<GuestOutput> on_request(uint32_t client, uint64_t request);
   GuestOutput on_timer();
+  // A write that it begins now, if any.
+  std::optional<GuestWrite> begin_write();
+  void on_write_done(const GuestWrite& write, bool written);
+  // What block `block` must hold; kUnknownTag: anything.
+  uint64_t tag(uint64_t block) const { return get(kTagsAt + 8 * block); }
 
   // Pages written since the last call.
   std::set<PageIndex> take_dirty() { return std::exchange(dirty_, {}); }
@@ -62,6 +72,8 @@ class Guest {
   static constexpr size_t kNumberAt = 0;
   static constexpr size_t kHistoryAt = 8;
   static constexpr size_t kClientsAt = 2 * kPageSize - 8;  // a table across two pages
+  static constexpr size_t kTagsAt = 3 * kPageSize;
+  static_assert(kBlocks * 8 <= kPageSize);
   uint64_t get(size_t at) const { return load_le<uint64_t>(ram_.data() + at); }
   void put(size_t at, uint64_t value);
   void advance(uint64_t cause);
@@ -70,6 +82,7 @@ class Guest {
   Bytes ram_;
   std::set<PageIndex> dirty_;
   bool running_ = false;
+  std::vector<GuestWrite> writing_;  // of its devices; none when it stands
 };
 
 }  // namespace us::sim

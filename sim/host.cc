@@ -37,6 +37,17 @@ void Actor::arm(Instant when) {
   });
 }
 
+Host::Host(Lab& lab, HostId id, HostClock clock) : lab_(lab), id_(id), clock_(clock) {
+  Rng& rng = lab.world.rng();
+  const bool garbage = id == HostId::kB && rng.chance(0.5);
+  files_ = std::make_unique<DiskFiles>(rng.next(), static_cast<uint8_t>(1 + index_of(id)), garbage);
+}
+
+Duration Host::disk_delay() {
+  return disk_slow + lab_.world.random(Duration::micros(20),
+                                       lab_.world.rng().chance(0.05) ? Duration::millis(4) : Duration::micros(300));
+}
+
 Duration Host::wake_delay() {
   const WiringTimes& t = lab_.times;
   World& world = lab_.world;
@@ -47,7 +58,11 @@ Duration Host::wake_delay() {
 void Host::boot(Generation generation) {
   up_ = powered_ = true;
   note("boots the guest, generation", generation.value());
-  primary_ = std::make_unique<PrimaryNode>(*this, std::make_unique<Guest>(), generation);
+  DiskReplica::Image image = *files_->open();
+  image.record = *image.record.go_live(generation, image.last);
+  files_->write_record(image.record);
+  primary_ =
+      std::make_unique<PrimaryNode>(*this, std::make_unique<Guest>(), generation, image.record, std::move(image.map));
   primary_->start({});
 }
 
@@ -73,14 +88,15 @@ void Host::rejoin() {
   });
 }
 
-void Host::take_over(std::unique_ptr<Guest> guest, Generation generation, std::shared_ptr<Connection> stream,
-                     bool planned) {
+void Host::take_over(std::unique_ptr<Guest> guest, Generation generation, DiskReplica& disk,
+                     std::shared_ptr<Connection> stream, bool planned) {
   changing_ = true;
   const auto shared = std::make_shared<std::unique_ptr<Guest>>(std::move(guest));
-  post(Duration::micros(300), "role changes", [this, shared, generation, stream, planned] {
+  const auto map = std::make_shared<DirtyMap>(disk.take_map());
+  post(Duration::micros(300), "role changes", [this, shared, generation, stream, planned, map, record = disk.record()] {
     end_process();
     note("is primary, generation", generation.value());
-    primary_ = std::make_unique<PrimaryNode>(*this, std::move(*shared), generation);
+    primary_ = std::make_unique<PrimaryNode>(*this, std::move(*shared), generation, record, std::move(*map));
     primary_->start([stream, generation, planned] {
       if (!stream) return;
       if (planned) stream->send(1, encode(HandoverDone{generation}));
@@ -103,6 +119,7 @@ void Host::crash(bool power) {
   lab_.network.drop_host(id_, power);
   end_process();
   lab_.world.thaw(id_);
+  if (power) files_->power_loss();
   up_ = false;
   powered_ = !power;
 }

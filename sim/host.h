@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 
+#include "sim/disk_files.h"
 #include "sim/guest.h"
 #include "sim/host_clock.h"
 #include "sim/lab.h"
@@ -14,7 +15,7 @@ namespace us::sim {
 
 class Host {
  public:
-  Host(Lab& lab, HostId id, HostClock clock) : lab_(lab), id_(id), clock_(clock) {}
+  Host(Lab& lab, HostId id, HostClock clock);
 
   Lab& lab() { return lab_; }
   HostId id() const { return id_; }
@@ -27,6 +28,10 @@ class Host {
   }
   Duration wake_delay();
   void note(const char* what, uint64_t a = 0, uint64_t b = 0) { lab_.world.note(id_, what, a, b); }
+  DiskFiles& files() { return *files_; }
+  // How long one access to its disk takes.
+  Duration disk_delay();
+  Duration disk_slow;                                    // as a fault: so much more
   std::deque<Bytes>& datagrams() { return datagrams_; }  // received, not read
 
   void boot(Generation generation);  // `understudy run`
@@ -34,7 +39,8 @@ class Host {
   // The role has ended; the process goes on with another one, or ends.
   void rejoin();
   // `stream` is closed once the guest runs here, after a word to the previous primary if it handed over.
-  void take_over(std::unique_ptr<Guest> guest, Generation generation, std::shared_ptr<Connection> stream, bool planned);
+  void take_over(std::unique_ptr<Guest> guest, Generation generation, DiskReplica& disk,
+                 std::shared_ptr<Connection> stream, bool planned);
   void exit();
 
   // ---- what happens to it ----
@@ -59,6 +65,7 @@ class Host {
   bool up_ = false;
   bool powered_ = true;
   bool changing_ = false;
+  std::unique_ptr<DiskFiles> files_;  // outlives processes
   std::deque<Bytes> datagrams_;
   std::unique_ptr<PrimaryNode> primary_;
   std::unique_ptr<StandbyNode> standby_;

@@ -3,12 +3,20 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
+
 #include "sim/host.h"
 
 namespace us::sim {
 namespace {
 
 uint64_t hash(ByteSpan bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+std::vector<uint64_t> tags_of(const Guest& guest) {
+  std::vector<uint64_t> tags;
+  for (uint64_t block = 0; block < kBlocks; ++block) tags.push_back(guest.tag(block));
+  return tags;
+}
 
 bool is_copy(StandbyState state) {
   return state == StandbyState::kHolding || state == StandbyState::kClaiming || state == StandbyState::kTakingOver;
@@ -28,6 +36,8 @@ Judge::Cut* Judge::find(SessionId session, Epoch epoch) {
 void Judge::on_cut(Host& host, SessionId session, const CapturedEpoch& epoch, const Guest& guest) {
   host.note("cut, epoch", epoch.epoch.value(), guest.number());
   if (guest.running()) violation("an epoch was cut while the guest ran");
+  tags_[{session.value(), epoch.epoch}] = tags_of(guest);
+  compare_image(host, tags_of(guest), "at a cut");
   cuts_[{session, epoch.epoch}] = {hash(guest.ram()), hash(guest.device_state()), guest.number(), false};
 }
 
@@ -54,6 +64,27 @@ void Judge::on_applied(Host& host, SessionId session, Epoch epoch, const Bytes& 
   cuts_.erase(cuts_.begin(), cuts_.find({session, epoch}));  // nobody can go back behind it
 }
 
+// ---- the disk ----
+
+void Judge::compare_image(Host& host, const std::vector<uint64_t>& tags, const char* when) {
+  const ByteSpan image = host.files().image.bytes();
+  std::array<uint8_t, kBlockBytes> expected{};
+  for (uint64_t block = 0; block < kBlocks; ++block) {
+    if (tags[block] == kUnknownTag) continue;
+    fill_block(expected.data(), block, tags[block]);
+    if (!std::ranges::equal(expected, image.subspan(block * kBlockBytes, kBlockBytes)))
+      violation(fmt::format("{}, block {} of the image of host {} is not what its guest has written", when, block,
+                            to_string(host.id())));
+  }
+}
+
+void Judge::on_image_at(Host& host, const ImageEpoch& at, const DiskFiles&) {
+  host.note("image is at epoch", at.epoch.value(), at.session);
+  const auto it = tags_.find({at.session, at.epoch});
+  if (it == tags_.end()) violation("an image is at an epoch that was never cut");
+  compare_image(host, it->second, "after an epoch was applied");
+}
+
 // ---- who runs ----
 
 void Judge::on_restored(Host& host, SessionId session, Epoch epoch, Generation generation, const Guest& guest) {
@@ -69,6 +100,7 @@ void Judge::on_running(Host& host, Generation generation, const Guest& guest) {
   if (ended_) violation("the guest runs again after its user had ended it");
   if (lab_.arbiter.newest() != generation || lab_.arbiter.holder() != host.id())
     violation(fmt::format("generation {} runs without having been granted", generation.value()));
+  compare_image(host, tags_of(guest), "when the guest begins to run");
   if (generation <= running_) violation(fmt::format("generation {} runs a second time", generation.value()));
   running_ = generation;
   if (!released_.empty() && released_.rbegin()->first > guest.number())

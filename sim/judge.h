@@ -11,6 +11,7 @@
 
 #include "core/epoch/output_gate.h"
 #include "core/replica/wire.h"
+#include "sim/disk_files.h"
 #include "sim/guest.h"
 #include "sim/world.h"
 
@@ -39,6 +40,8 @@ class Judge {
   void on_acknowledge(Host& host, SessionId session, Epoch epoch);
   // The standby's memory is the primary's at the cut.
   void on_applied(Host& host, SessionId session, Epoch epoch, const Bytes& ram, const Bytes& device_state);
+  // The host's image is at that epoch: what the guest of that cut has written, and nothing else.
+  void on_image_at(Host& host, const ImageEpoch& at, const DiskFiles& files);
   void on_restored(Host& host, SessionId session, Epoch epoch, Generation generation, const Guest& guest);
   void on_running(Host& host, Generation generation, const Guest& guest);
   // Every survivor knows what leaves; nothing leaves in a generation after another host was given a later one.
@@ -76,14 +79,16 @@ class Judge {
     bool whole = false;
   };
   Cut* find(SessionId session, Epoch epoch);
+  void compare_image(Host& host, const std::vector<uint64_t>& tags, const char* when);
   bool could_continue(Host& host);
   void check_gates();
   void check_survivors(Host& host, const GuestOutput& output);
 
   Lab& lab_;
   std::map<std::pair<SessionId, Epoch>, Cut> cuts_;
-  std::map<uint64_t, uint64_t> released_;  // number -> history
-  Generation running_;                     // the newest that ran
+  std::map<std::pair<uint64_t, Epoch>, std::vector<uint64_t>> tags_;  // session, epoch -> what each block holds
+  std::map<uint64_t, uint64_t> released_;                             // number -> history
+  Generation running_;                                                // the newest that ran
   bool ended_ = false;
   bool user_ended_ = false;
   bool lost_ = false;

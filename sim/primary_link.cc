@@ -67,6 +67,11 @@ void PrimaryNode::on_message(const Message& message) {
   } else if (std::holds_alternative<HandoverAbort>(message)) {
     host_.note("hand-over aborted");
     core_.on_handover_aborted(now);
+  } else if (disk_of(message)) {
+    const Status taken = disk_.on_message(message);
+    if (!taken && taken.error().kind == ErrorKind::kRefused) return lose_link("the standby refuses the disk");
+    if (!taken) host_.lab().judge->violation("the primary refuses what the standby says: " + taken.error().message);
+    engine_.wake();
   } else if (std::holds_alternative<Bye>(message)) {
     lose_link("goodbye");
   }
@@ -135,8 +140,14 @@ void PrimaryNode::on_request(uint32_t client, uint64_t request) {
   if (const auto output = guest_->on_request(client, request)) from_guest(*output);
 }
 
+void PrimaryNode::guest_writes() {
+  if (over_ || guest_gone_ || !guest_->running()) return;
+  while (const auto write = guest_->begin_write()) disk_.submit(*write);
+}
+
 void PrimaryNode::guest_timer() {
   if (guest_->running()) from_guest(guest_->on_timer());
+  guest_writes();
   if (!over_) host_.post(host_.lab().times.guest_timer, "guest timer", [this] { guest_timer(); });
 }
 

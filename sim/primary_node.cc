@@ -14,10 +14,21 @@ constexpr uint32_t kSyncRoundsMax = 3;
 
 }  // namespace
 
-PrimaryNode::PrimaryNode(Host& host, std::unique_ptr<Guest> guest, Generation generation)
+PrimaryNode::PrimaryNode(Host& host, std::unique_ptr<Guest> guest, Generation generation, ImageRecord record,
+                         DirtyMap map)
     : host_(host),
       guest_(std::move(guest)),
       core_(host.lab().failover, generation),
+      disk_(host, host.files(), std::move(record), std::move(map),
+            {.frames_ready =
+                 [this] {
+                   if (sender_) sender_->disk_ready();
+                   if (core_.state() == PrimaryState::kSyncing || disk_.wants_cut()) engine_.wake();
+                 },
+             .done =
+                 [this](const GuestWrite& write, bool written) {
+                   if (!guest_gone_) guest_->on_write_done(write, written);
+                 }}),
       engine_(host, "engine", [this] { engine_turn(); }),
       coordinator_(host, "coordinator", [this] { coordinator_turn(); }),
       data_path_(host, "data path", [this] { data_path_turn(); }) {
@@ -59,7 +70,7 @@ void PrimaryNode::engine_turn() {
 
 void PrimaryNode::arm_engine(PrimaryState state) {
   Instant until = Instant::far_future();
-  if (state == PrimaryState::kProtected && core_.may_cut()) until = next_cut_;
+  if (state == PrimaryState::kProtected && core_.may_cut() && disk_.may_cut()) until = next_cut_;
   if (state == PrimaryState::kSolo) until = dialling_ ? dial_deadline_ : next_dial_;
   if (state == PrimaryState::kHandingOver) until = host_.now() + Duration::millis(1);
   engine_.arm(until);
@@ -69,6 +80,7 @@ void PrimaryNode::step(PrimaryState state) {
   switch (state) {
     case PrimaryState::kSolo:
       if (!dialling_) close_link();
+      disk_.follow_generation(core_.generation());
       if (guest_stopped_)
         return resume_then("guest resumes", [this] {
           core_.on_resumed();
@@ -78,7 +90,7 @@ void PrimaryNode::step(PrimaryState state) {
     case PrimaryState::kSyncing:
       return sync_step();
     case PrimaryState::kProtected:
-      if (host_.now() >= next_cut_) cut(false);
+      if (host_.now() >= next_cut_ || disk_.wants_cut()) cut(false);
       return;
     case PrimaryState::kHandingOver:
     case PrimaryState::kResigned:
@@ -170,10 +182,12 @@ void PrimaryNode::start_link() {
     engine_.wake();
   };
   hooks.failed = [this] { lose_link("the standby takes no data"); };
+  hooks.take_disk = [this] { return disk_.take_frames(); };
   hooks.idle = [this] {
     if (resigned_sent_) engine_.wake();
   };
   sender_ = std::make_unique<Sender>(host_, connection_, *guest_, std::move(hooks));
+  sender_->send_frame(disk_.begin_session(next_epoch_));
   // attach()
   const Instant now = host_.now();
   linked_ = true;
@@ -192,6 +206,7 @@ void PrimaryNode::close_link() {
   linked_ = false;
   dialling_ = false;
   settle();
+  disk_.end_session();
   sender_.reset();
   connection_->close(0);
   connection_.reset();
@@ -202,6 +217,7 @@ void PrimaryNode::sync_step() {
   if (round_on_wire_) return;
   if (round_ != SyncRound{}) {
     owed_.merge(guest_->take_dirty());
+    if (!disk_.resynchronised()) return;
     if (owed_.size() <= kSyncPagesLeft || round_.value() >= kSyncRoundsMax) return cut(false);
   } else {
     sender_->send(SyncBegin{owed_.size()});
@@ -215,14 +231,23 @@ void PrimaryNode::sync_step() {
 // ---- epochs: stop, scan and copy, on_cut, cont, queue, each a step ----
 
 void PrimaryNode::cut(bool final) {
-  if (!core_.may_cut()) return;
+  if (!core_.may_cut() || !disk_.may_cut()) return;
   busy_ = true;
   host_.post(host_.lab().world.random(Duration::micros(200), Duration::millis(2)), "guest stops", [this, final] {
     guest_->stop();
     guest_stopped_ = true;
-    host_.post(host_.lab().world.random(Duration::micros(100), Duration::millis(3)), "scan and copy",
-               [this, final] { capture(final); });
+    drain(final);
   });
+}
+
+// QEMU answers `stop` when nothing is in flight any more.
+void PrimaryNode::drain(bool final) {
+  if (over_ || guest_gone_) return;
+  disk_.set_draining(true);
+  if (!disk_.idle()) return host_.post(Duration::micros(100), "drain", [this, final] { drain(final); });
+  disk_.set_draining(false);
+  host_.post(host_.lab().world.random(Duration::micros(100), Duration::millis(3)), "scan and copy",
+             [this, final] { capture(final); });
 }
 
 void PrimaryNode::capture(bool final) {
@@ -237,6 +262,8 @@ void PrimaryNode::capture(bool final) {
   }
   epoch.device_state = guest_->device_state();
   ByteWriter(epoch.side_state).le(guest_->history());
+  // Without a session there is nobody to tell.
+  if (disk_.resynchronised()) epoch.disk_barrier = disk_.cut(epoch.epoch);
   gate_epoch_ = epoch.epoch.next();
   owed_.clear();
   ++next_epoch_;
@@ -271,7 +298,7 @@ void PrimaryNode::enter_epoch(bool final, CapturedEpoch epoch) {
 }
 
 void PrimaryNode::queue_epoch(CapturedEpoch epoch) {
-  if (sender_) sender_->send_epoch(std::move(epoch));
+  if (sender_ && !epoch.disk_barrier.empty()) sender_->send_epoch(std::move(epoch));
 }
 
 void PrimaryNode::finish_cut() {

@@ -18,6 +18,7 @@
 #include "sim/actor.h"
 #include "sim/guest.h"
 #include "sim/sender.h"
+#include "sim/source_disk.h"
 
 namespace us::sim {
 
@@ -25,7 +26,7 @@ class Host;
 
 class PrimaryNode {
  public:
-  PrimaryNode(Host& host, std::unique_ptr<Guest> guest, Generation generation);
+  PrimaryNode(Host& host, std::unique_ptr<Guest> guest, Generation generation, ImageRecord record, DirtyMap map);
   ~PrimaryNode();
 
   void start(std::function<void()> on_running);
@@ -54,6 +55,7 @@ class PrimaryNode {
   void close_link();
   void sync_step();
   void cut(bool final);
+  void drain(bool final);
   void capture(bool final);
   void enter_epoch(bool final, CapturedEpoch epoch);
   void queue_epoch(CapturedEpoch epoch);
@@ -76,12 +78,14 @@ class PrimaryNode {
   void from_guest(const GuestOutput& output);
   void data_path_turn();
   void guest_timer();
+  void guest_writes();
 
   Host& host_;
   std::unique_ptr<Guest> guest_;
   bool guest_gone_ = false;
   PrimaryCore core_;
   OutputGate gate_;
+  SourceDisk disk_;
   Epoch gate_epoch_{1};  // what the guest sends now belongs to it
 
   // Engine.

@@ -162,5 +162,38 @@ TEST(SimulationFound, AStandbyIsFreeAgainAfterItsPrimaryVanishesWhileSynchronisi
   });
 }
 
+TEST(SimulatedDisk, AStandbyWhoseImageIsNotConsistentYetDoesNotAcknowledge) {
+  // Its disk fails for good just before the end of the synchronisation: nobody has died, so nothing may be lost.
+  const RunResult result = play([](Lab& lab) {
+    lab.host(HostId::kB).disk_slow = ms(2);
+    strike_at(lab, 12, FaultKind::kDiskFailsStandby, 400);
+  });
+  EXPECT_EQ(result.takeovers, 0u);
+  EXPECT_FALSE(result.lost);
+}
+
+TEST(SimulatedDisk, ASlowStandbyDiskSlowsTheGuestAndOverflowsNothing) {
+  const RunResult result = play([](Lab& lab) { strike_at(lab, 200, FaultKind::kDiskSlowStandby, 600); });
+  EXPECT_EQ(result.takeovers, 0u);
+}
+
+TEST(SimulatedDisk, ATakeoverWhileThePreviousEpochsAreBeingApplied) {
+  const RunResult result = play([](Lab& lab) {
+    strike_at(lab, 150, FaultKind::kDiskSlowStandby, 400);
+    strike_at(lab, 200, FaultKind::kPowerOffPrimary, 100);
+  });
+  EXPECT_EQ(result.takeovers, 1u);
+  EXPECT_FALSE(result.lost);
+}
+
+TEST(SimulatedDisk, AnOldPrimaryIsBroughtUpToDateAndTakesOverAgain) {
+  const RunResult result = play([](Lab& lab) {
+    strike_at(lab, 200, FaultKind::kPowerOffPrimary, 60);
+    strike_at(lab, 800, FaultKind::kPowerOffPrimary, 60);
+  });
+  EXPECT_EQ(result.takeovers, 2u);
+  EXPECT_FALSE(result.lost);
+}
+
 }  // namespace
 }  // namespace us::sim

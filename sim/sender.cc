@@ -32,10 +32,23 @@ void Sender::enqueue(Job job) {
   actor_.wake();
 }
 
+void Sender::disk_ready() {
+  if (idle() && !disk_ready_) progress_ = host_.now();
+  disk_ready_ = true;
+  actor_.wake();
+}
+
+void Sender::take_disk_frames() {
+  if (!disk_ready_ || !disk_frames_.empty()) return;
+  for (Bytes& frame : hooks_.take_disk()) disk_frames_.push_back(std::move(frame));
+  disk_ready_ = !disk_frames_.empty();
+}
+
 void Sender::turn() {
   if (failed_) return;
+  take_disk_frames();
   if (frames_.empty() && !round_pages_.empty()) encode_live_pages();
-  if (frames_.empty()) {
+  if (frames_.empty() && disk_frames_.empty()) {
     if (jobs_.empty()) return hooks_.idle();
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
@@ -49,9 +62,12 @@ void Sender::turn() {
     }
     return actor_.arm(host_.now() + kSendSlice);
   }
-  connection_->send(0, std::move(frames_.front()));
-  frames_.pop_front();
+  std::deque<Bytes>& from = disk_frames_.empty() ? frames_ : disk_frames_;
+  const bool of_disk = !disk_frames_.empty();
+  connection_->send(0, std::move(from.front()));
+  from.pop_front();
   progress_ = host_.now();
+  if (of_disk) return actor_.wake();
   if (round_open_ && frames_.empty() && round_pages_.empty()) {
     round_open_ = false;
     connection_->send(0, encode(SyncRoundEnd{round_, round_total_, 0}));
@@ -77,7 +93,7 @@ void Sender::open_job(Job job) {
 
 void Sender::encode_epoch(const CapturedEpoch& epoch) {
   const EpochSize size{epoch.pages.size(), static_cast<uint32_t>(epoch.device_state.size()),
-                       static_cast<uint32_t>(epoch.side_state.size())};
+                       static_cast<uint32_t>(epoch.side_state.size() + epoch.disk_barrier.size())};
   epoch_writer_.begin({.epoch = epoch.epoch, .size = size, .handover = epoch.handover});
   const uint8_t* bytes = epoch.bytes.data();
   for (const PageIndex page : epoch.pages) {
@@ -86,7 +102,14 @@ void Sender::encode_epoch(const CapturedEpoch& epoch) {
   }
   epoch_writer_.add_device_state(epoch.device_state);
   epoch_writer_.add_side_state(SideKind::kNicAddresses, epoch.side_state);
+  epoch_writer_.add_side_state(SideKind::kDiskBarrier, epoch.disk_barrier);
   epoch_writer_.end();
+  // Every record of before the cut is ahead of the epoch's end.
+  Bytes end = std::move(frames_.back());
+  frames_.pop_back();
+  for (std::vector<Bytes> more = hooks_.take_disk(); !more.empty(); more = hooks_.take_disk())
+    for (Bytes& frame : more) frames_.push_back(std::move(frame));
+  frames_.push_back(std::move(end));
 }
 
 void Sender::encode_live_pages() {

@@ -23,6 +23,7 @@ struct CapturedEpoch {
   Bytes bytes;                   // of these pages
   Bytes device_state;
   Bytes side_state;
+  Bytes disk_barrier;
 };
 
 class Sender {
@@ -31,6 +32,7 @@ class Sender {
     std::function<void()> round_sent;
     std::function<void()> failed;
     std::function<void()> idle;
+    std::function<std::vector<Bytes>()> take_disk;  // frames of the disk: they go out between any two others
   };
   // `guest` outlives this: rounds are read from it while it runs.
   Sender(Host& host, std::shared_ptr<Connection> connection, const Guest& guest, Hooks hooks);
@@ -38,6 +40,8 @@ class Sender {
   void send(const Message& message);
   void send_epoch(CapturedEpoch epoch);
   void send_round(SyncRound round, std::vector<PageIndex> pages);
+  void send_frame(Bytes frame) { enqueue(std::move(frame)); }
+  void disk_ready();
   bool idle() const { return jobs_.empty() && frames_.empty() && round_pages_.empty(); }
 
  private:
@@ -51,6 +55,7 @@ class Sender {
   void open_job(Job job);
   void encode_epoch(const CapturedEpoch& epoch);
   void encode_live_pages();
+  void take_disk_frames();
 
   Host& host_;
   std::shared_ptr<Connection> connection_;
@@ -65,6 +70,8 @@ class Sender {
   uint64_t round_total_ = 0;
   bool round_open_ = false;
   bool failed_ = false;
+  bool disk_ready_ = false;
+  std::deque<Bytes> disk_frames_;
   Instant progress_;
   Actor actor_;
 };

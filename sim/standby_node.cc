@@ -34,6 +34,24 @@ StandbyNode::StandbyNode(Host& host)
       ram_(kGuestPages * kPageSize),
       staged_(kGuestPages, kStagingBytes),
       live_decoder_(kGuestPages),
+      disk_(host, host.files(),
+            {.reply =
+                 [this](Bytes frame) {
+                   if (stream_) stream_->send(1, std::move(frame));
+                 },
+             .settled =
+                 [this] {
+                   if (taking_over_) finish_disk();
+                 },
+             .changed =
+                 [this] {
+                   if (whole_waits_) receiver_.wake();
+                 },
+             .broken =
+                 [this](const char* why) {
+                   broken_ = why;
+                   receiver_.wake();
+                 }}),
       receiver_(host, "receiver", [this] { receiver_turn(); }),
       coordinator_(host, "coordinator", [this] { coordinator_turn(); }) {}
 
@@ -60,6 +78,7 @@ void StandbyNode::receiver_turn() {
     default:
       break;
   }
+  if (const char* why = std::exchange(broken_, nullptr)) close_stream(why);
   if (whole_waits_) return on_whole();
   for (Caller& caller : callers_) serve(caller);
   callers_.remove_if([](const Caller& caller) { return caller.done; });
@@ -101,6 +120,7 @@ void StandbyNode::greet(Caller& caller, const Hello& hello) {
   }
   close_stream("another one takes its place");
   session_ = hello.session;
+  disk_generation_ = hello.generation;
   sequence_ = peer_sequence_ = 0;
   next_heartbeat_ = now;
   heartbeat_interval_ = config.heartbeat;
@@ -109,6 +129,7 @@ void StandbyNode::greet(Caller& caller, const Hello& hello) {
   stream_ = caller.connection;
   parser_ = std::move(caller.parser);
   parser_->establish(kProtocolVersionMax);
+  broken_ = nullptr;
   staged_.clear();
   handover_ = false;
   std::fill(ram_.begin(), ram_.end(), uint8_t{0});
@@ -163,6 +184,7 @@ Status StandbyNode::handle_frame(const Frame& frame) {
     default:
       break;
   }
+  if (disk_of(message)) return disk_.on_message(message, core_.generation(), session_);
   US_TRY(stage_epoch_message(staged_, message, frame.checksum));
   if (frame.type == FrameType::kEpochEnd) host_.lab().judge->on_whole(session_, staged_.epoch());
   if (!staged_.whole()) return {};
@@ -188,6 +210,12 @@ void StandbyNode::on_whole() {
   whole_waits_ = core_.state() == StandbyState::kClaiming;
   if (whole_waits_) return;
   const Epoch epoch = staged_.epoch();
+  if (const Status whole = disk_.check(epoch, staged_.side_state(SideKind::kDiskBarrier)); !whole) {
+    host_.lab().judge->on_refused_stream(host_, whole.error().message);
+    return close_stream("refused");
+  }
+  whole_waits_ = !disk_.ready(epoch);
+  if (whole_waits_) return;
   if (!core_.on_epoch_whole(epoch, host_.now())) {
     staged_.clear();
     if (core_.state() == StandbyState::kSyncing || core_.state() == StandbyState::kHolding)
@@ -195,6 +223,7 @@ void StandbyNode::on_whole() {
     if (core_.state() != StandbyState::kTakingOver) close_stream("refused an epoch");
     return receiver_.wake();
   }
+  disk_.commit(epoch);
   settle();
   busy_ = true;
   host_.post(Duration::micros(10), "acknowledge", [this, epoch] {
@@ -226,6 +255,7 @@ void StandbyNode::close_stream(const char* why) {
   stream_->close(1);
   stream_.reset();
   staged_.clear();
+  disk_.end_session();
   whole_waits_ = false;
   core_.on_link_lost(host_.now());
   settle();
@@ -242,6 +272,27 @@ void StandbyNode::on_stopped() {
 void StandbyNode::take_over() {
   busy_ = true;
   host_.note("takes over from epoch", core_.committed().value(), core_.generation().value());
+  taking_over_ = true;
+  disk_.end_session();
+}
+
+// What has committed is on the image: it goes live, and then the guest may be restored.
+void StandbyNode::finish_disk() {
+  if (disk_live_) {
+    taking_over_ = false;
+    return restore();
+  }
+  DiskReplica& replica = disk_.replica();
+  const ImageEpoch memory{disk_generation_, session_.value(), core_.committed()};
+  if (const Status may = replica.may_take_over(memory); !may)
+    host_.lab().judge->violation("the image does not fit the memory: " + may.error().message);
+  if (const Status live = replica.go_live(core_.generation()); !live)
+    host_.lab().judge->violation("the image cannot go live: " + live.error().message);
+  disk_live_ = true;
+  disk_.pump();
+}
+
+void StandbyNode::restore() {
   host_.post(host_.lab().world.random(Duration::millis(4), Duration::millis(25)), "restore", [this] {
     over_ = true;
     Result<std::unique_ptr<Guest>> guest = Guest::restore(ram_, device_state_);
@@ -255,7 +306,7 @@ void StandbyNode::take_over() {
       return host_.exit();
     }
     core_.on_takeover_done();
-    host_.take_over(std::move(*guest), core_.generation(), stream_, handover_);
+    host_.take_over(std::move(*guest), core_.generation(), disk_.replica(), stream_, handover_);
   });
 }
 

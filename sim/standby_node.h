@@ -13,6 +13,7 @@
 #include "core/replica/wire_heartbeat.h"
 #include "sim/actor.h"
 #include "sim/network.h"
+#include "sim/replica_disk.h"
 
 namespace us::sim {
 
@@ -28,6 +29,7 @@ class StandbyNode {
   void on_stopped();  // by its operator
 
   const StandbyCore& core() const { return core_; }
+  ReplicaDisk& disk() { return disk_; }
   SessionId session() const { return session_; }
   // The epoch of this session that it would continue from.
   Epoch held() const { return core_.committed(); }
@@ -52,6 +54,8 @@ class StandbyNode {
   void reply(const Message& message);
   void close_stream(const char* why);
   void take_over();
+  void finish_disk();
+  void restore();
 
   // ---- coordinator ----
   void coordinator_turn();
@@ -72,13 +76,17 @@ class StandbyNode {
   bool over_ = false;
   bool whole_waits_ = false;  // a whole epoch waits until it is known whether this standby still follows
   bool handover_ = false;
+  const char* broken_ = nullptr;  // the disk cannot go on with the session
+  bool taking_over_ = false, disk_live_ = false;
 
   SessionId session_;
+  Generation disk_generation_;  // of the primary
   uint64_t sequence_ = 0, peer_sequence_ = 0;
   Instant next_heartbeat_;
   Duration heartbeat_interval_;
   StandbyState announced_ = StandbyState::kWaiting;
 
+  ReplicaDisk disk_;
   Actor receiver_, coordinator_;
 };
 

@@ -10,6 +10,8 @@ namespace {
 // Of direct writes that become one Op.
 constexpr uint64_t kDirectOpBytes = 4u << 20;
 constexpr uint64_t kDirectOpWrites = 256;
+// Written directly between two syncs, so that the last one, for which the first epoch waits, is short.
+constexpr uint64_t kDirectSyncBytes = 64u << 20;
 
 tl::unexpected<Error> bad(std::string what) { return fail(ErrorKind::kProtocol, "disk: " + std::move(what)); }
 
@@ -69,7 +71,7 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   generation_ = offer.generation;
   first_ = offer.first;
   committed_ = durable_ = Epoch{};
-  direct_records_ = direct_data_ = copied_ = 0;
+  direct_records_ = direct_data_ = copied_ = unsynced_ = 0;
   later_came_ = finishing_ = final_synced_ = failed_ = broken_ = false;
   answers_.clear();
   told_.reset();
@@ -84,7 +86,8 @@ void DiskReplica::end_session() {
   open_ = false;
   staged_.drop_uncommitted();
   answers_.clear();
-  if (committed_ != Epoch{}) return;
+  if (committed_ != Epoch{} || final_synced_) return;
+  finishing_ = false;
   // What is being done stays at the front until it is done.
   direct_.erase(direct_.begin() + static_cast<ptrdiff_t>(doing_count_), direct_.end());
   direct_bytes_ = 0;
@@ -133,12 +136,16 @@ Status DiskReplica::check(Epoch epoch, const DiskBarrier::Count& expected) const
                          expected.records, expected.bytes));
 }
 
+bool DiskReplica::ready(Epoch epoch) {
+  US_CHECK(open_ && epoch >= first_);
+  if (durable_ != Epoch{}) return true;
+  finishing_ = true;
+  return false;
+}
+
 void DiskReplica::commit(Epoch epoch) {
-  US_CHECK(open_ && epoch > committed_);
-  if (committed_ == Epoch{})
-    finishing_ = true;
-  else
-    staged_.commit(epoch);
+  US_CHECK(open_ && epoch > committed_ && durable_ != Epoch{});
+  if (committed_ != Epoch{}) staged_.commit(epoch);
   committed_ = epoch;
 }
 
@@ -163,6 +170,10 @@ std::optional<DiskReplica::Op> DiskReplica::choose() {
     doing_ = Doing::kRecord;
     const ImageRecord& next = wanted_records_.front();
     return WriteRecordFile{image_record_offset(next), encode(next)};
+  }
+  if (unsynced_ >= kDirectSyncBytes) {
+    doing_ = Doing::kEarlySync;
+    return SyncImage{};
   }
   if (!direct_.empty()) return direct_op();
   if (finishing_ && !final_synced_) {
@@ -220,7 +231,9 @@ void DiskReplica::take_direct(uint64_t count) {
   for (; count > 0; --count, direct_.pop_front()) {
     const Direct& d = direct_.front();
     direct_bytes_ -= charge_of(d.write ? d.write->data.size() : 0);
-    if (d.write) ++copied_;
+    if (!d.write) continue;
+    ++copied_;
+    unsynced_ += d.write->data.size();
   }
   doing_count_ = 0;
 }
@@ -241,7 +254,11 @@ void DiskReplica::on_op_done() {
       return on_record_done();
     case Doing::kDirect:
       return take_direct(doing_count_);
+    case Doing::kEarlySync:
+      unsynced_ = 0;
+      return;
     case Doing::kFinalSync: {
+      if (!finishing_) return;  // the session has ended meanwhile
       final_synced_ = true;
       const Result<ImageRecord> consistent = record_.finish_sync({generation_, session_, first_});
       US_CHECK(consistent);
@@ -298,6 +315,7 @@ void DiskReplica::on_op_failed() {
     case Doing::kApplier:
       applier_->on_error();
       break;
+    case Doing::kEarlySync:
     case Doing::kFinalSync:
       broken_ = true;
       break;

@@ -1,9 +1,9 @@
 // DiskReplica: one `replicated` disk on the standby: what its image is, what is done to it in which order, and what the
 // primary is told.  Decides; the owner does one Op after the other on the files and says how it went.
 //
-//     begin_session() ─► kSyncing: records go straight to the image, in order ─► commit(first epoch), sync ─►
-//     kConsistent
-//                        └ from the first epoch on: StagedWrites ─► EpochApplier (journal) ─► the image
+//     begin_session() ─► kSyncing: records go straight to the image, in order
+//                     ─► the first epoch is whole: sync, kConsistent, ready() for its Ack
+//                     ─► later epochs: StagedWrites ─commit()─► EpochApplier (journal) ─► the image
 //     takeover:  end_session(), Ops until settled(), may_take_over(), go_live(), Ops until settled(), then serve
 //
 // What is written for good before what:
@@ -68,6 +68,9 @@ class DiskReplica {
   Status on_sum(uint64_t granule, uint64_t sum);
   // Whether the epoch is whole; before its Ack.
   Status check(Epoch epoch, const DiskBarrier::Count& expected) const;
+  // After check(), before the Ack.  The first epoch is not ready before the image is consistent: until then it cannot
+  // be taken over with.  Ask again after each Op.
+  bool ready(Epoch epoch);
   void commit(Epoch epoch);
 
   // ---- for the primary ----
@@ -136,7 +139,7 @@ class DiskReplica {
   Epoch durable() const { return durable_; }
 
  private:
-  enum class Doing : uint8_t { kNothing, kNewMap, kMap, kRecord, kDirect, kRead, kFinalSync, kApplier };
+  enum class Doing : uint8_t { kNothing, kNewMap, kMap, kRecord, kDirect, kRead, kEarlySync, kFinalSync, kApplier };
   struct Direct {
     std::optional<DiskWrite> write;
     uint64_t granule = 0, sum = 0;  // without a write: compare
@@ -175,7 +178,8 @@ class DiskReplica {
 
   std::deque<ImageRecord> wanted_records_;  // changes of the record, in order
   bool new_map_ = false;                    // the map's file must be written anew, before the record
-  bool finishing_ = false;                  // the first epoch has committed: sync, then kConsistent
+  uint64_t unsynced_ = 0;                   // bytes written directly since the last sync
+  bool finishing_ = false;                  // the first epoch is whole: sync, then kConsistent
   bool final_synced_ = false;
 
   Doing doing_ = Doing::kNothing;

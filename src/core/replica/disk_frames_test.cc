@@ -99,6 +99,8 @@ class Pair {
   void commit(Epoch epoch, const DiskBarrier::Count& count) {
     const Status whole = replica->check(epoch, count);
     ASSERT_TRUE(whole) << whole.error().message;
+    if (!replica->ready(epoch)) work();
+    ASSERT_TRUE(replica->ready(epoch));
     replica->commit(epoch);
     work();
     source.on_local_sync(source.over());
@@ -304,7 +306,7 @@ TEST(DiskSession, AFailedWriteIsRepeatedAndAFailedFinalSyncEndsTheSession) {
   pair.resynchronise();
   const auto count = pair.cut();
   ASSERT_TRUE(pair.replica->check(Epoch{1}, count));
-  pair.replica->commit(Epoch{1});
+  EXPECT_FALSE(pair.replica->ready(Epoch{1}));
   const auto op = pair.replica->next_op();
   ASSERT_TRUE(op && std::holds_alternative<DiskReplica::SyncImage>(*op));
   pair.replica->on_op_failed();

@@ -1,0 +1,123 @@
+#include "sim/replica_disk.h"
+
+#include "sim/host.h"
+#include "sim/judge.h"
+
+namespace us::sim {
+namespace {
+
+DiskReplica::Image open(Host& host, const DiskFiles& files) {
+  Result<DiskReplica::Image> image = files.open();
+  if (!image) host.lab().judge->violation("what the image is cannot be read: " + image.error().message);
+  return std::move(*image);
+}
+
+// Carries out one; false: it has failed.  A read gives its checksum.
+struct Execute {
+  DiskFiles& files;
+  uint64_t sum = 0;
+
+  bool operator()(const DiskReplica::WriteRecordFile& op) {
+    return files.record.write(op.offset, op.bytes) && files.record.sync();
+  }
+  bool operator()(const DiskReplica::WriteMap& op) { return files.write_map(op.update); }
+  bool operator()(const DiskReplica::WriteImage& op) {
+    for (const DiskWrite& write : op.writes)
+      if (!files.write_image(write)) return false;
+    return true;
+  }
+  bool operator()(const DiskReplica::ReadGranule& op) {
+    sum = granule_sum(files.image.read(op.range.start, op.range.length()));
+    return true;
+  }
+  bool operator()(const DiskReplica::SyncImage&) { return files.image.sync(); }
+  bool operator()(const DiskReplica::WriteJournal& op) {
+    uint64_t at = op.offset;
+    if (!files.journal.write(at, *op.start)) return false;
+    at += op.start->size();
+    for (const DiskWrite& write : *op.writes) {
+      if (!files.journal.write(at, write.data.span())) return false;
+      at += write.data.size();
+    }
+    return true;
+  }
+  bool operator()(const DiskReplica::SyncJournal&) { return files.journal.sync(); }
+};
+
+}  // namespace
+
+ReplicaDisk::ReplicaDisk(Host& host, DiskFiles& files, Hooks hooks)
+    : host_(host), files_(files), hooks_(std::move(hooks)), replica_(open(host, files), kDiskStaged) {
+  pump();
+}
+
+Status ReplicaDisk::on_message(const Message& message, Generation generation, SessionId session) {
+  if (const auto* offer = std::get_if<DiskOffer>(&message)) {
+    session_ = session;
+    const DiskReplica::Answer answer = replica_.begin_session(to_offer(*offer, generation, session));
+    for (Bytes& frame : answer_frames(DiskIndex{0}, answer, kProtocolVersionMax)) hooks_.reply(std::move(frame));
+  } else {
+    US_TRY(deliver(replica_, message));
+  }
+  pump();
+  return {};
+}
+
+Status ReplicaDisk::check(Epoch epoch, ByteSpan bytes) const {
+  US_ASSIGN(const DiskBarrier barrier, decode_disk_barrier(bytes));
+  if (barrier.epoch != epoch || barrier.disks.size() != 1)
+    return fail(ErrorKind::kProtocol, "the barrier is of another epoch");
+  return replica_.check(epoch, barrier.disks.front());
+}
+
+bool ReplicaDisk::ready(Epoch epoch) {
+  const bool ready = replica_.ready(epoch);
+  pump();
+  return ready;
+}
+
+void ReplicaDisk::commit(Epoch epoch) {
+  replica_.commit(epoch);
+  pump();
+}
+
+void ReplicaDisk::end_session() {
+  replica_.end_session();
+  pump();
+}
+
+void ReplicaDisk::pump() {
+  if (busy_) return;
+  std::optional<DiskReplica::Op> op = replica_.next_op();
+  if (!op) {
+    if (replica_.settled()) hooks_.settled();
+    return;
+  }
+  busy_ = true;
+  host_.post(host_.disk_delay(), "standby's disk", [this, op = std::move(*op)] { execute(op); });
+}
+
+void ReplicaDisk::execute(const DiskReplica::Op& op) {
+  busy_ = false;
+  Execute with{files_};
+  const bool fine = std::visit(with, op);
+  const std::optional<ImageEpoch> before = replica_.at();
+  if (!fine) {
+    replica_.on_op_failed();
+    if (replica_.broken()) return hooks_.broken("the standby's image cannot be written");
+    host_.post(Duration::millis(3), "disk again", [this] {
+      replica_.retry();
+      pump();
+    });
+  } else if (std::holds_alternative<DiskReplica::ReadGranule>(op)) {
+    replica_.on_read(with.sum);
+  } else {
+    replica_.on_op_done();
+  }
+  if (replica_.at() && replica_.at() != before) host_.lab().judge->on_image_at(host_, *replica_.at(), files_);
+  hooks_.changed();
+  for (Bytes& frame : take_reply_frames(DiskIndex{0}, replica_, kProtocolVersionMax)) hooks_.reply(std::move(frame));
+  pump();
+}
+
+}  // namespace us::sim

@@ -1,0 +1,186 @@
+#include "sim/source_disk.h"
+
+#include <algorithm>
+
+#include "sim/host.h"
+#include "sim/judge.h"
+
+namespace us::sim {
+namespace {
+
+constexpr size_t kReadsMax = 2;
+constexpr size_t kFrameBytes = 8192;
+
+}  // namespace
+
+SourceDisk::SourceDisk(Host& host, DiskFiles& files, ImageRecord record, DirtyMap map, Hooks hooks)
+    : host_(host),
+      files_(files),
+      record_(std::move(record)),
+      source_(DiskIndex{0}, kDiskWindow, std::move(map)),
+      hooks_(std::move(hooks)) {
+  if (record_.state != ImageState::kLive) host_.lab().judge->violation("an image is served that is not live");
+  sync_now_and_then();
+}
+
+// ---- the guest ----
+
+void SourceDisk::submit(const GuestWrite& write) {
+  writes_.push_back({LockId{next_id_++}, write});
+  pump();
+}
+
+void SourceDisk::set_draining(bool draining) {
+  draining_ = draining;
+  pump();
+}
+
+void SourceDisk::pump() {
+  start_writes();
+  start_reads();
+  update_map();
+  if (source_.has_stream()) hooks_.frames_ready();
+}
+
+void SourceDisk::start_writes() {
+  for (Write& write : writes_) {
+    if (write.under_way) continue;
+    if (!write.held) {
+      if (!draining_ && !source_.wants_writes()) return;
+      write.under_way = true;  // waits for its range at least
+      if (!locks_.acquire(write.id, write.guest.range())) continue;
+      write.held = true;
+    }
+    begin(write);
+  }
+}
+
+// Its range is held.
+void SourceDisk::begin(Write& write) {
+  write.under_way = source_.prepare(write.guest.range()) == DirtyMap::Ready::kReady;
+  if (!write.under_way) return;  // the mark first: update_map() comes back to it
+  host_.post(host_.disk_delay(), "guest's write", [this, id = write.id, guest = write.guest] {
+    const DiskWrite disk_write = to_disk_write(guest);
+    finish(id, disk_write, files_.write_image(disk_write));
+  });
+}
+
+void SourceDisk::finish(LockId id, const DiskWrite& disk_write, bool written) {
+  if (written)
+    source_.on_written(disk_write);
+  else
+    source_.on_write_failed(disk_write.range);
+  const auto it = std::ranges::find(writes_, id, &Write::id);
+  const GuestWrite guest = it->guest;
+  writes_.erase(it);
+  hooks_.done(guest, written);
+  release(id);
+  pump();
+}
+
+void SourceDisk::release(LockId id) {
+  for (const LockId next : locks_.release(id)) {
+    if (const auto w = std::ranges::find(writes_, next, &Write::id); w != writes_.end()) {
+      w->held = true;
+      w->under_way = false;
+    }
+    if (const auto r = std::ranges::find(reads_, next, &Reading::id); r != reads_.end()) {
+      r->held = true;
+      read(next);
+    }
+  }
+}
+
+void SourceDisk::update_map() {
+  if (map_busy_) return;
+  auto update = source_.map().poll_update();
+  if (!update) return;
+  map_busy_ = true;
+  host_.post(host_.disk_delay(), "marks", [this, update = std::move(*update)] {
+    map_busy_ = false;
+    if (files_.write_map(update))
+      source_.map().on_update_done();
+    else
+      source_.map().on_update_failed();
+    pump();
+  });
+}
+
+// ---- for the standby ----
+
+void SourceDisk::start_reads() {
+  while (reads_.size() < kReadsMax) {
+    const auto step = source_.poll_step();
+    if (!step) return;
+    const LockId id{next_id_++};
+    reads_.push_back({id, *step, false});
+    if (!locks_.acquire(id, step->what.range)) continue;
+    reads_.back().held = true;
+    read(id);
+  }
+}
+
+void SourceDisk::read(LockId id) {
+  host_.post(host_.disk_delay(), "read for the standby", [this, id] {
+    const auto it = std::ranges::find(reads_, id, &Reading::id);
+    const DiskSource::Step step = it->step;
+    reads_.erase(it);
+    const ByteSpan bytes = files_.image.read(step.what.range.start, step.what.range.length());
+    if (step.what.action == ResyncPlan::Action::kCopy)
+      source_.on_copied(step, DataSlice::copy_of(bytes));
+    else
+      source_.on_compared(step, granule_sum(bytes));
+    release(id);
+    pump();
+  });
+}
+
+Bytes SourceDisk::begin_session(Epoch first) {
+  source_.begin_session(first);
+  return offer_frame(source_, first, kProtocolVersionMax);
+}
+
+void SourceDisk::end_session() {
+  source_.end_session();
+  pump();
+}
+
+Status SourceDisk::on_message(const Message& message) {
+  US_TRY(deliver(source_, message));
+  pump();
+  return {};
+}
+
+std::vector<Bytes> SourceDisk::take_frames() {
+  std::vector<Bytes> out;
+  take_stream_frames(source_, kProtocolVersionMax, kFrameBytes, out);
+  return out;
+}
+
+Bytes SourceDisk::cut(Epoch epoch) { return encode(DiskBarrier{epoch, {source_.cut()}}); }
+
+// ---- by itself ----
+
+void SourceDisk::sync_now_and_then() {
+  host_.post(host_.lab().world.random(Duration::millis(5), Duration::millis(60)), "local sync", [this] {
+    const Epoch over = source_.over();
+    // After a failure nothing says any more what is on the medium (fsync(2), EIO): the marks stay.
+    if (!files_.image.sync()) return;
+    source_.on_local_sync(over);
+    pump();
+    sync_now_and_then();
+  });
+}
+
+void SourceDisk::follow_generation(Generation generation) {
+  if (record_.at.generation == generation || record_busy_) return;
+  const Result<ImageRecord> next = record_.go_live(generation, record_.journal_base);
+  if (!next) host_.lab().judge->violation("the image cannot follow its generation: " + next.error().message);
+  record_busy_ = true;
+  host_.post(host_.disk_delay(), "record of the image", [this, next = *next] {
+    record_busy_ = false;
+    if (files_.write_record(next)) record_ = next;
+  });
+}
+
+}  // namespace us::sim
