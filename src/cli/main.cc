@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "cli/audit_command.h"
+#include "cli/disk_command.h"
 #include "cli/status_command.h"
 #include "demo/demo_command.h"
 #include "host/control_server.h"
@@ -97,6 +98,8 @@ int main(int argc, char** argv) {
   switchover->add_option("NAME", name, "the VM")->required();
   auto* stop = app.add_subcommand("stop", "end the VM (on the primary), or stop protecting it (on the standby)");
   stop->add_option("NAME", name, "the VM")->required();
+  int disk_status = 0;
+  auto* disk = us::add_disk_command(app, disk_status);
   int demo_status = 0;
   auto* demo = us::demo::add_demo_command(app, demo_status);
 
@@ -108,6 +111,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   node.runtime_directory = status_options.runtime_directory = runtime_directory;
   if (*demo) return demo_status;
+  if (*disk) return disk_status;
   if (*doctor) return us::run_doctor(doctor_options, std::cout);
   if (*run) return run_node(node, us::Node::First::kPrimary);
   if (*standby) return run_node(node, us::Node::First::kStandby);

@@ -207,8 +207,8 @@ void Parser::judge_disk(FieldReader& table, const DiskConfig& disk) {
   if (!disk.writable())
     for (const std::string_view key : {"size", "cache", "files"})
       if (table.has(key)) table.fault(key, "is only for a disk that the guest writes to (storage = \"replicated\")");
-  if (disk.storage == DiskStorage::kShared && table.has("files"))
-    table.fault("files", "a shared disk is one image that every host reaches by the same path");
+  if (disk.storage == DiskStorage::kShared)
+    table.fault("storage", "shared disks are not there yet; expected \"replicated\" or \"read-only\"");
   if (disk.writable() && disk.format == "qcow2" && !disk.size_bytes)
     table.fault("size",
                 "a qcow2 image does not tell its disk's size before it is opened; expected such as size = \"20G\"");

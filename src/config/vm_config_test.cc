@@ -178,8 +178,8 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
        "6:7: disk[0].bus: \"nvme\" is not known; expected one of \"virtio-blk\", \"virtio-scsi\", \"ahci\""},
       {"[[disk]]\nfile = \"a\"\nfiles = { \"elsewhere\" = \"b\" }\n",
        "6:25: disk[0].files.elsewhere: is not an address of replication.hosts; expected such as \"10.0.0.1:7400\""},
-      {"[[disk]]\nfile = \"a\"\nstorage = \"shared\"\nfiles = { \"10.0.0.1:7400\" = \"b\" }\n",
-       "7:9: disk[0].files: a shared disk is one image that every host reaches by the same path"},
+      {"[[disk]]\nfile = \"a\"\nstorage = \"shared\"\n",
+       "6:11: disk[0].storage: shared disks are not there yet; expected \"replicated\" or \"read-only\""},
       {"[[disk]]\nread_only = true\n", "4:1: disk[0].file is missing: the image, such as file = \"root.img\""},
       {"[[disk]]\nfile = \"a\"\nread_only = true\nformat = \"vmdk\"\n",
        "7:10: disk[0].format: \"vmdk\" is not known; expected one of \"raw\", \"qcow2\""},
@@ -330,7 +330,7 @@ TEST(VmConfig, AWritableDiskIsReplicatedUnlessItSaysOtherwise) {
   const auto config = parse_vm_config(with("[[disk]]\nfile = \"a.img\"\nsize = \"1G\"\n"
                                            "files = { \"10.0.0.1:7400\" = \"/fast/a.img\" }\n"
                                            "[[disk]]\nfile = \"b\"\nread_only = true\n"
-                                           "[[disk]]\nfile = \"c\"\nstorage = \"shared\"\nbus = \"ahci\"\n"),
+                                           "[[disk]]\nfile = \"c\"\nbus = \"ahci\"\n"),
                                       "/vm/web.toml");
   ASSERT_TRUE(config) << config.error().message;
   const DiskConfig& disk = config->disks.at(0);
@@ -339,11 +339,10 @@ TEST(VmConfig, AWritableDiskIsReplicatedUnlessItSaysOtherwise) {
   EXPECT_EQ(disk.file_on({"10.0.0.1", 7400}).path, "/fast/a.img");
   EXPECT_EQ(disk.file_on({"10.0.0.2", 7400}).path, "/vm/a.img");
   EXPECT_EQ(config->disks.at(1).storage, DiskStorage::kReadOnly);
-  EXPECT_EQ(config->disks.at(2).storage, DiskStorage::kShared);
   // Where a replicated image lies is each host's own affair.
   EXPECT_THAT(canonical_text(*config), testing::HasSubstr("disk = raw virtio-blk replicated 1073741824\n"
                                                           "disk = raw b\n"
-                                                          "disk = raw ahci shared c\n"));
+                                                          "disk = raw ahci replicated\n"));
 }
 
 TEST(VmConfig, CanonicalTextLeavesOutHostSideNamesAndTiming) {

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/nbd/session.h"
+#include "host/nbd_errno.h"
 #include "os/epoll.h"
 #include "os/event_fd.h"
 #include "os/fd_socket.h"
@@ -24,31 +25,6 @@ constexpr uint64_t kStopTag = 1;
 constexpr uint64_t kFirstClientTag = 2;
 constexpr size_t kClientsMax = 16;
 constexpr size_t kPiecesMax = 64;
-
-// "Error values" of the protocol's document: EDQUOT and EFBIG are ENOSPC to a client.
-NbdError to_nbd(int error) {
-  switch (error) {
-    case 0:
-      return NbdError::kNone;
-    case EPERM:
-    case EACCES:
-    case EROFS:
-    case EBADF:
-      return NbdError::kEperm;
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-      return NbdError::kEnospc;
-    case EOPNOTSUPP:
-      return NbdError::kEnotsup;
-    case EINVAL:
-      return NbdError::kEinval;
-    case ENOMEM:
-      return NbdError::kEnomem;
-    default:
-      return NbdError::kEio;
-  }
-}
 
 class Server final : public NbdServer {
  public:

@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -82,6 +83,11 @@ int BlockFile::read(uint64_t offset, std::span<uint8_t> into) const {
   return 0;
 }
 
+bool BlockFile::read_cached(uint64_t offset, std::span<uint8_t> into) const {
+  const iovec vector{into.data(), into.size()};
+  return ::preadv2(fd_.get(), &vector, 1, static_cast<off_t>(offset), RWF_NOWAIT) == static_cast<ssize_t>(into.size());
+}
+
 int BlockFile::write(uint64_t offset, ByteSpan data) const {
   while (!data.empty()) {
     const ssize_t n = ::pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset));
@@ -94,11 +100,12 @@ int BlockFile::write(uint64_t offset, ByteSpan data) const {
   return 0;
 }
 
-int BlockFile::sync() {
-  if (sync_error_ != 0) return sync_error_;
-  if (::fdatasync(fd_.get()) != 0) sync_error_ = errno;
-  return sync_error_;
+int BlockFile::sync() const {
+  if (sync_error_->load() == 0 && ::fdatasync(fd_.get()) != 0) sync_error_->store(errno);
+  return sync_error_->load();
 }
+
+int BlockFile::set_direct(bool on) const { return ::fcntl(fd_.get(), F_SETFL, on ? O_DIRECT : 0) == 0 ? 0 : errno; }
 
 int BlockFile::zero(uint64_t offset, uint64_t length, bool may_unmap, bool fast_only) const {
   const auto allocate = [&](int mode) {

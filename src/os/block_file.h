@@ -8,10 +8,12 @@
 //
 // Results are 0 or an errno: the caller tells the guest (nbd_server.h) as well as the operator.  A failed sync is
 // final: the kernel may have dropped what it could not write (fsync(2), EIO), so every sync after it fails too.
-// Blocking calls; for one thread at a time.
+// Blocking calls, from any thread and several at once.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,12 +35,19 @@ class BlockFile {
   uint64_t size_bytes() const { return size_; }
   uint32_t block_bytes() const { return block_bytes_; }
   bool direct() const { return block_bytes_ > 1; }
+  int fd() const { return fd_.get(); }
 
   // All of it or an error; EIO if the file has become shorter.
   int read(uint64_t offset, std::span<uint8_t> into) const;
+  // All of it without waiting for the disk, or false.
+  bool read_cached(uint64_t offset, std::span<uint8_t> into) const;
   int write(uint64_t offset, ByteSpan data) const;
   // Everything written before is on the medium.
-  int sync();
+  int sync() const;
+  // For who writes again whatever the failed sync may have dropped.
+  void forget_sync_error() const { sync_error_->store(0); }
+  // Goes past the page cache, or through it, from now on; block_bytes() stays.  Only if open() found it direct().
+  int set_direct(bool on) const;
   // The range reads as zeroes.  `may_unmap`: a hole will do.  `fast_only`: EOPNOTSUPP rather than writing zeroes.
   int zero(uint64_t offset, uint64_t length, bool may_unmap, bool fast_only) const;
 
@@ -57,7 +66,7 @@ class BlockFile {
   UniqueFd fd_;
   uint64_t size_;
   uint32_t block_bytes_;
-  int sync_error_ = 0;
+  std::shared_ptr<std::atomic<int>> sync_error_ = std::make_shared<std::atomic<int>>(0);
 };
 
 }  // namespace us

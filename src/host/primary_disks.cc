@@ -1,0 +1,167 @@
+#include "host/primary_disks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace us {
+namespace {
+
+// Whether the guest may start from this disk.
+Status judge(const LocalDisk& disk, Generation newest, bool newest_was_here, bool force) {
+  const ImageRecord& record = disk.image.record();
+  const Status allowed = may_start_from(record, {record.image, disk.image.bytes(), newest, newest_was_here});
+  const bool served =
+      record.state == ImageState::kNew || record.state == ImageState::kLive || record.state == ImageState::kConsistent;
+  if (allowed || (force && served)) return {};
+  return fail(allowed.error().kind, fmt::format("{}: {}", disk.image.path(), allowed.error().message));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PrimaryDisks>> PrimaryDisks::open(const VmConfig& config, const LocalDiskOptions& options) {
+  US_ASSIGN(auto local, open_local_disks(config, options));
+  return std::unique_ptr<PrimaryDisks>(new PrimaryDisks(std::move(local)));
+}
+
+Result<std::unique_ptr<PrimaryDisks>> PrimaryDisks::from_standby(std::vector<std::unique_ptr<LocalDisk>> disks,
+                                                                 std::vector<DirtyMap> maps) {
+  std::unique_ptr<PrimaryDisks> out(new PrimaryDisks(std::move(disks)));
+  out->serve(std::move(maps));
+  return out;
+}
+
+PrimaryDisks::~PrimaryDisks() {
+  for (const auto& disk : local_) disk->loop.reset();  // before the roles that it calls
+}
+
+std::vector<DiskEndpoint> PrimaryDisks::endpoints() const {
+  std::vector<DiskEndpoint> out;
+  for (const auto& disk : local_) out.push_back(disk->endpoint);
+  return out;
+}
+
+void PrimaryDisks::serve(std::vector<DirtyMap> maps) {
+  for (size_t i = 0; i < local_.size(); ++i) {
+    disks_.push_back(std::make_unique<PrimaryDisk>(*local_[i], std::move(maps[i])));
+    local_[i]->loop->set_role(disks_.back().get());
+  }
+}
+
+Status PrimaryDisks::may_go_live(Generation newest, bool newest_was_here, bool force) const {
+  for (const auto& disk : local_) US_TRY(judge(*disk, newest, newest_was_here, force));
+  return {};
+}
+
+Status PrimaryDisks::go_live(Generation own, Generation newest, bool newest_was_here, bool force) {
+  US_TRY(may_go_live(newest, newest_was_here, force));
+  std::vector<DirtyMap> maps;
+  for (size_t i = 0; i < local_.size(); ++i) {
+    US_ASSIGN(DirtyMap map, local_[i]->image.load_map());
+    // An image that was a standby's may have its last epoch in the journal.
+    US_ASSIGN(const JournalSequence last, local_[i]->image.finish_journal());
+    US_ASSIGN(const ImageRecord record, local_[i]->image.record().go_live(own, last));
+    // The marks are on disk before the image says that it is ahead.
+    if (!local_[i]->image.has_map()) US_TRY(local_[i]->image.write_map(map));
+    US_TRY(local_[i]->image.write_record(record));
+    maps.push_back(std::move(map));
+  }
+  serve(std::move(maps));
+  return {};
+}
+
+Status PrimaryDisks::advance(Generation own) {
+  for (const auto& disk : local_) {
+    const ImageRecord& record = disk->image.record();
+    US_ASSIGN(const ImageRecord live, record.go_live(own, record.journal_base));
+    US_TRY(disk->image.write_record(live));
+  }
+  return {};
+}
+
+void PrimaryDisks::begin_session(Epoch first, uint16_t version, const std::function<void()>& frames_ready) {
+  for (const auto& disk : disks_) disk->begin_session(first, version, frames_ready);
+}
+
+void PrimaryDisks::end_session() {
+  for (const auto& disk : disks_) disk->end_session();
+}
+
+std::vector<Bytes> PrimaryDisks::take_frames(size_t bytes_max) {
+  std::vector<Bytes> out;
+  for (const auto& disk : disks_) disk->take_frames(bytes_max / disks_.size(), out);
+  return out;
+}
+
+Status PrimaryDisks::on_message(const Message& message) {
+  const std::optional<DiskIndex> index = disk_of(message);
+  const auto it = std::ranges::find_if(local_, [&](const auto& disk) { return index && disk->index == *index; });
+  if (it == local_.end() || disks_.empty())
+    return fail(ErrorKind::kProtocol, "the standby speaks of a disk that is not replicated");
+  return disks_[static_cast<size_t>(it - local_.begin())]->on_message(message);
+}
+
+bool PrimaryDisks::ready_to_cut() const {
+  return std::ranges::all_of(disks_, [](const auto& disk) { return disk->resynchronised(); });
+}
+
+void PrimaryDisks::begin_cut() {
+  for (const auto& disk : disks_) disk->begin_cut();
+}
+
+Result<Bytes> PrimaryDisks::cut(Epoch epoch) {
+  DiskBarrier barrier{epoch, {}};
+  for (const auto& disk : disks_) {
+    US_ASSIGN(const DiskBarrier::Count count, disk->cut());
+    barrier.disks.push_back(count);
+  }
+  return encode(barrier);
+}
+
+void PrimaryDisks::end_cut() {
+  for (const auto& disk : disks_) disk->end_cut();
+}
+
+bool PrimaryDisks::wants_cut() const {
+  return std::ranges::any_of(disks_, [](const auto& disk) { return disk->wants_cut(); });
+}
+
+bool PrimaryDisks::may_cut() const {
+  return std::ranges::all_of(disks_, [](const auto& disk) { return disk->may_cut(); });
+}
+
+void PrimaryDisks::set_cut_wake(const std::function<void()>& wake) {
+  for (const auto& disk : disks_) disk->set_cut_wake(wake);
+}
+
+bool PrimaryDisks::owes_sync() const {
+  return std::ranges::any_of(disks_, [](const auto& disk) { return disk->owes_sync(); });
+}
+
+void PrimaryDisks::fence() {
+  for (const auto& disk : disks_) disk->fence();
+}
+
+Status PrimaryDisks::mark_stale(Generation other) {
+  for (const auto& disk : local_) {
+    const ImageRecord& record = disk->image.record();
+    if (record.state == ImageState::kStale && record.at.generation >= other) continue;
+    US_ASSIGN(const ImageRecord stale, record.fall_behind(other));
+    US_TRY(disk->image.write_record(stale));
+  }
+  return {};
+}
+
+Status PrimaryDisks::sync_images() {
+  for (const auto& disk : disks_) US_TRY(disk->sync());
+  return {};
+}
+
+nlohmann::json PrimaryDisks::status() const {
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& disk : disks_) out.push_back(disk->status());
+  return out;
+}
+
+}  // namespace us

@@ -1,0 +1,95 @@
+// PrimaryDisks: all writable disks of a VM on the host that runs its guest.
+//
+//     open() ─► endpoints() into QEMU's command line ─► go_live() ─► the guest runs
+//     begin_session() ─► take_frames(), on_message() … until ready_to_cut() ─►
+//         { begin_cut(); QMP stop; cut(e); QMP cont; end_cut(); … on_message(progress) } for each epoch ─►
+//         end_session()
+//
+// A VM without writable disks has empty() ones, and every call does nothing.
+//
+// Threads: every member may be called from any thread unless it says otherwise; none waits for a disk except open(),
+// go_live(), mark_stale() and sync_images().  Callbacks come from the disks' own threads, with no lock held.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/replica/wire.h"
+#include "host/local_disk.h"
+#include "host/primary_disk.h"
+
+namespace us {
+
+class PrimaryDisks {
+ public:
+  // Begins to serve; what QEMU asks for waits until go_live().  Errors: local_disk.h.
+  static Result<std::unique_ptr<PrimaryDisks>> open(const VmConfig& config, const LocalDiskOptions& options);
+  // After a takeover: the images are live already.
+  static Result<std::unique_ptr<PrimaryDisks>> from_standby(std::vector<std::unique_ptr<LocalDisk>> disks,
+                                                            std::vector<DirtyMap> maps);
+  // QEMU has gone, or is told nothing any more.
+  ~PrimaryDisks();
+
+  bool empty() const { return disks_.empty(); }
+  std::vector<DiskEndpoint> endpoints() const;
+
+  // The guest starts here, from the disks alone, as generation `own`, which the caller has claimed.  `newest`: the
+  // newest one before it (0: none), which ran on this host or not.  Errors (ErrorKind::kRefused): an image that must
+  // not be served, and why; nothing is served then.  `force`: the operator says that this host's images are the ones to
+  // go on with, whatever the other host has.
+  // may_go_live() judges the same and changes nothing: to be asked before the generation is claimed.
+  Status may_go_live(Generation newest, bool newest_was_here, bool force) const;
+  Status go_live(Generation own, Generation newest, bool newest_was_here, bool force);
+
+  // The same guest goes on here as a newer generation (it was isolated, and was given the VM again).  Blocks.
+  Status advance(Generation own);
+
+  // ---- a session with a standby ----
+  void begin_session(Epoch first, uint16_t version, const std::function<void()>& frames_ready);
+  void end_session();
+  // Complete frames, in order, about `bytes_max` of them; empty: none now.  For the stream's sender.
+  std::vector<Bytes> take_frames(size_t bytes_max = size_t{1} << 20);
+  // A message about a disk (disk_of()).  Errors: the standby has failed, and the session must end.
+  Status on_message(const Message& message);
+  // Every disk has been synchronised: the first epoch may be cut.
+  bool ready_to_cut() const;
+
+  // ---- the cut: the engine's thread ----
+  // Just before QEMU is told to stop.  From here on a flush does not wait for the disk, and no write for the window.
+  void begin_cut();
+  // The guest stands: the side state of kind kDiskBarrier.  Only in a session that is ready_to_cut().
+  Result<Bytes> cut(Epoch epoch);
+  // The guest runs again, or is told to; also when the cut came to nothing.
+  void end_cut();
+  // An early cut would let the guest get on.
+  bool wants_cut() const;
+  void set_cut_wake(const std::function<void()>& wake);
+  // False: the standby's disk is so far behind that a cut must wait for it; set_cut_wake()'s callback comes when not.
+  bool may_cut() const;
+  // A sync that an earlier cut put off is under way: a cut now might have to wait for it.
+  bool owes_sync() const;
+
+  // ---- the end ----
+  // This host must not go on: at once, nothing more is begun and nothing is answered.
+  void fence();
+  // Generation `other` runs elsewhere: the images say so from now on, durably.  After fence().
+  Status mark_stale(Generation other);
+  // The guest has ended: everything written is on the medium.
+  Status sync_images();
+
+  nlohmann::json status() const;
+
+ private:
+  explicit PrimaryDisks(std::vector<std::unique_ptr<LocalDisk>> disks) : local_(std::move(disks)) {}
+  void serve(std::vector<DirtyMap> maps);
+
+  std::vector<std::unique_ptr<LocalDisk>> local_;
+  std::vector<std::unique_ptr<PrimaryDisk>> disks_;
+  std::vector<DiskEndpoint> endpoints_;
+};
+
+}  // namespace us

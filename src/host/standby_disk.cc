@@ -1,0 +1,359 @@
+#include "host/standby_disk.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "core/disk/disk_source.h"
+#include "host/disk_limits.h"
+#include "os/clock.h"
+
+namespace us {
+namespace {
+
+constexpr Duration kRetryEvery = Duration::seconds(1);
+constexpr size_t kWritesAtOnce = 16;
+constexpr size_t kJournalPieceBytes = 1 << 20;
+
+// The journal's data is small pieces as often as not: they are gathered.
+int write_journal(const BlockFile& file, uint64_t offset, const Bytes& start, const std::vector<DiskWrite>& writes) {
+  int error = file.write(offset, start);
+  offset += start.size();
+  Bytes piece;
+  piece.reserve(kJournalPieceBytes);
+  const auto write_out = [&] {
+    if (error == 0 && !piece.empty()) error = file.write(offset, piece);
+    offset += piece.size();
+    piece.clear();
+  };
+  for (const DiskWrite& write : writes) {
+    const ByteSpan data = write.data.span();
+    if (piece.size() + data.size() > kJournalPieceBytes) write_out();
+    if (data.size() >= kJournalPieceBytes) {
+      if (error == 0) error = file.write(offset, data);
+      offset += data.size();
+    } else {
+      piece.insert(piece.end(), data.begin(), data.end());
+    }
+  }
+  write_out();
+  return error;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<StandbyDisk>> StandbyDisk::open(LocalDisk& disk) {
+  US_ASSIGN(DirtyMap map, disk.image.load_map());
+  if (!disk.image.has_map()) US_TRY(disk.image.write_map(map));
+  US_ASSIGN(DiskImage::Journal journal, disk.image.open_journal(kDiskStagedBytesMax));
+  return std::unique_ptr<StandbyDisk>(
+      new StandbyDisk(disk, {disk.image.record(), std::move(map), std::move(journal.replay), journal.last}));
+}
+
+StandbyDisk::StandbyDisk(LocalDisk& disk, DiskReplica::Image image)
+    : disk_(disk), replica_(std::move(image), kDiskStagedBytesMax) {}
+
+void StandbyDisk::start(NbdRequest request, DiskReply reply) {
+  if (request.command == NbdCommand::kFlush) return disk_.loop->complete(reply, 0);
+  if (request.command == NbdCommand::kBlockStatus) {
+    const NbdExtent all{request.length, 0};
+    return disk_.loop->complete_status(reply, {&all, 1});
+  }
+  if (request.command != NbdCommand::kRead) return disk_.loop->complete(reply, EPERM);
+  auto bytes = std::make_shared<AlignedBuffer>(request.length);
+  disk_.loop->io().read(disk_.image.image(), request.offset, bytes->span(), [this, reply, bytes](int error) {
+    if (error != 0) return disk_.loop->complete(reply, error);
+    disk_.loop->complete_read(reply, std::move(*bytes));
+  });
+}
+
+void StandbyDisk::on_wake() {
+  if (!busy_ && clock_now() >= retry_at_) {
+    const std::lock_guard lock(mutex_);
+    if (replica_.failed() && !replica_.broken()) {
+      // Everything since the last good sync is written again.
+      disk_.image.image().forget_sync_error();
+      disk_.image.journal_file().forget_sync_error();
+      disk_.image.map_file().forget_sync_error();
+      disk_.image.record_file().forget_sync_error();
+      replica_.retry();
+    }
+  }
+  tell_primary();
+  pump();
+}
+
+// ---- a session ----
+
+void StandbyDisk::begin_session(Generation generation, SessionId session, uint16_t version, const Hooks& hooks) {
+  const std::lock_guard lock(mutex_);
+  generation_ = generation;
+  session_ = session;
+  version_ = version;
+  hooks_ = hooks;
+  offer_.reset();
+  answers_.clear();
+}
+
+void StandbyDisk::end_session() {
+  {
+    const std::lock_guard lock(mutex_);
+    hooks_ = {};
+    offer_.reset();
+    answers_.clear();
+    replica_.end_session();
+  }
+  disk_.loop->wake();
+}
+
+Status StandbyDisk::on_message(const Message& message) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto* offer = std::get_if<DiskOffer>(&message)) {
+      if (offer_) return fail(ErrorKind::kProtocol, "a second offer of one disk");
+      offer_ = to_offer(*offer, generation_, session_);
+    } else if (offer_) {
+      return fail(ErrorKind::kProtocol, "the primary goes on before its offer was answered");
+    } else {
+      US_TRY(deliver(replica_, message));
+    }
+  }
+  disk_.loop->wake();
+  return {};
+}
+
+Status StandbyDisk::check(Epoch epoch, const DiskBarrier::Count& expected) const {
+  const std::lock_guard lock(mutex_);
+  return replica_.check(epoch, expected);
+}
+
+void StandbyDisk::commit(Epoch epoch) {
+  {
+    const std::lock_guard lock(mutex_);
+    replica_.commit(epoch);
+  }
+  disk_.loop->wake();
+}
+
+// ---- what is to be done ----
+
+void StandbyDisk::pump() {
+  if (busy_) return;
+  std::optional<DiskReplica::Op> op;
+  {
+    const std::lock_guard lock(mutex_);
+    op = replica_.next_op();
+  }
+  if (!op) return;
+  busy_ = true;
+  std::visit([this](auto& what) { perform(what); }, *op);
+}
+
+void StandbyDisk::perform(const DiskReplica::WriteRecordFile& op) {
+  disk_.loop->io().call(
+      DiskIo::Call::kRecord,
+      [&file = disk_.image.record_file(), op] {
+        const int error = file.write(op.offset, op.bytes);
+        return error == 0 ? file.sync() : error;
+      },
+      [this](int error) { op_done("write the record", error); });
+}
+
+void StandbyDisk::perform(DiskReplica::WriteMap& op) {
+  disk_.loop->io().call(
+      DiskIo::Call::kMap,
+      [&file = disk_.image.map_file(), update = std::make_shared<DirtyMap::Update>(std::move(op.update))] {
+        int error = 0;
+        for (const DirtyMap::Update::Block& block : update->blocks)
+          if (error == 0) error = file.write(block.offset, block.bytes);
+        return error == 0 && update->must_sync ? file.sync() : error;
+      },
+      [this](int error) { op_done("write the dirty map", error); });
+}
+
+void StandbyDisk::perform(DiskReplica::WriteImage& op) {
+  auto work = std::make_shared<ImageWrites>();
+  work->writes = std::move(op.writes);
+  write_more(work);
+}
+
+void StandbyDisk::write_more(const std::shared_ptr<ImageWrites>& work) {
+  while (work->error == 0 && work->next < work->writes.size() && work->open < kWritesAtOnce) {
+    const DiskWrite& write = work->writes[work->next++];
+    ++work->open;
+    auto done = [this, work](int error) {
+      --work->open;
+      if (work->error == 0) work->error = error;
+      write_more(work);
+    };
+    const BlockFile& image = disk_.image.image();
+    if (write.kind == WriteKind::kData) {
+      disk_.loop->io().write(image, write.range.start, write.data.span(), std::move(done));
+    } else {
+      disk_.loop->io().call(
+          DiskIo::Call::kZero,
+          [&image, range = write.range, kind = write.kind] {
+            return image.zero(range.start, range.length(), kind == WriteKind::kDiscard, false);
+          },
+          std::move(done));
+    }
+  }
+  if (work->open == 0) op_done("write", work->error);
+}
+
+void StandbyDisk::perform(const DiskReplica::ReadGranule& op) {
+  auto bytes = std::make_shared<AlignedBuffer>(op.range.length());
+  disk_.loop->io().read(disk_.image.image(), op.range.start, bytes->span(), [this, bytes](int error) {
+    if (error != 0) return op_done("read", error);
+    const uint64_t sum = granule_sum(bytes->span());
+    busy_ = false;
+    {
+      const std::lock_guard lock(mutex_);
+      replica_.on_read(sum);
+    }
+    changed_.notify_all();
+    tell_primary();
+    pump();
+  });
+}
+
+void StandbyDisk::perform(const DiskReplica::SyncImage&) {
+  disk_.loop->io().call(
+      DiskIo::Call::kSyncImage, [&image = disk_.image] { return image.image().sync(); },
+      [this](int error) { op_done("sync", error); });
+}
+
+void StandbyDisk::perform(const DiskReplica::WriteJournal& op) {
+  disk_.loop->io().call(
+      DiskIo::Call::kWriteJournal,
+      [&file = disk_.image.journal_file(), op] { return write_journal(file, op.offset, *op.start, *op.writes); },
+      [this](int error) { op_done("write the journal", error); });
+}
+
+void StandbyDisk::perform(const DiskReplica::SyncJournal&) {
+  disk_.loop->io().call(
+      DiskIo::Call::kSyncJournal, [&file = disk_.image.journal_file()] { return file.sync(); },
+      [this](int error) { op_done("sync the journal", error); });
+}
+
+void StandbyDisk::op_done(const char* what, int error) {
+  busy_ = false;
+  std::vector<Bytes> frames;
+  std::function<void(std::string)> failed;
+  {
+    const std::lock_guard lock(mutex_);
+    if (error == 0) {
+      replica_.on_op_done();
+    } else {
+      replica_.on_op_failed();
+      if (replica_.broken()) failed = hooks_.failed;
+    }
+    note_failure(what, error, frames);
+  }
+  if (error != 0) retry_at_ = clock_now() + kRetryEvery;
+  changed_.notify_all();
+  send_all(std::move(frames));
+  if (failed) failed(fmt::format("{}: {}: {}", disk_.image.path(), what, std::strerror(error)));
+  tell_primary();
+  pump();
+}
+
+// Says once that it fails, and once that it does not any more.
+void StandbyDisk::note_failure(const char* what, int error, std::vector<Bytes>& out) {
+  if (error != 0 && !trouble_.empty()) return;
+  if (error == 0 && (trouble_.empty() || replica_.failed())) return;
+  trouble_ = error == 0 ? "" : fmt::format("{}: {}: {}", disk_.image.path(), what, std::strerror(error));
+  if (error == 0)
+    spdlog::warn("{}: {} can be written again", disk_.name, disk_.image.path());
+  else
+    spdlog::error("{}: {}; tried again every second, and the guest waits when the primary's window is full", disk_.name,
+                  trouble_);
+  if (hooks_.send) out.push_back(encode(DiskTrouble{disk_.index, trouble_}, version_));
+}
+
+void StandbyDisk::take_offer() {
+  if (!offer_ || busy_ || !replica_.settled()) return;
+  const DiskReplica::Answer answer = replica_.begin_session(*std::exchange(offer_, std::nullopt));
+  if (answer.refused) spdlog::error("{}: {}", disk_.image.path(), answer.reason);
+  for (Bytes& frame : answer_frames(disk_.index, answer, version_)) answers_.push_back(std::move(frame));
+}
+
+void StandbyDisk::tell_primary() {
+  std::vector<Bytes> frames;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!hooks_.send) return;
+    take_offer();
+    frames = std::exchange(answers_, {});
+    for (Bytes& frame : take_reply_frames(disk_.index, replica_, version_)) frames.push_back(std::move(frame));
+  }
+  send_all(std::move(frames));
+}
+
+void StandbyDisk::send_all(std::vector<Bytes> frames) {
+  if (frames.empty()) return;
+  std::function<void(Bytes)> send;
+  {
+    const std::lock_guard lock(mutex_);
+    send = hooks_.send;
+  }
+  if (!send) return;
+  for (Bytes& frame : frames) send(std::move(frame));
+}
+
+// ---- a takeover ----
+
+Status StandbyDisk::settle(Instant deadline) {
+  disk_.loop->wake();
+  std::unique_lock lock(mutex_);
+  while (!replica_.settled()) {
+    if (clock_now() >= deadline)
+      return fail(ErrorKind::kTimeout,
+                  fmt::format("{}: what has been committed cannot be brought to the image: {}", disk_.image.path(),
+                              trouble_.empty() ? "the disk is too slow" : trouble_));
+    changed_.wait_for(lock, std::chrono::milliseconds(kDiskTick.to_millis()));
+  }
+  return {};
+}
+
+Status StandbyDisk::may_take_over(const ImageEpoch& memory) const {
+  const std::lock_guard lock(mutex_);
+  return replica_.may_take_over(memory);
+}
+
+Status StandbyDisk::go_live(Generation own, Instant deadline) {
+  {
+    const std::lock_guard lock(mutex_);
+    US_TRY(replica_.go_live(own));
+  }
+  US_TRY(settle(deadline));
+  const std::lock_guard lock(mutex_);
+  disk_.image.record_was_written(replica_.record());
+  return {};
+}
+
+DirtyMap StandbyDisk::take_map() {
+  const std::lock_guard lock(mutex_);
+  return replica_.take_map();
+}
+
+nlohmann::json StandbyDisk::status() const {
+  const std::lock_guard lock(mutex_);
+  nlohmann::json out = {
+      {"name", disk_.name},
+      {"image", disk_.image.path()},
+      {"bytes", disk_.image.bytes()},
+      {"state", image_state_name(replica_.record().state)},
+      {"durable_epoch", replica_.durable().value()},
+      {"committed_epoch", replica_.committed().value()},
+      {"waiting_bytes", replica_.waiting_bytes()},
+  };
+  if (!trouble_.empty()) out["error"] = trouble_;
+  return out;
+}
+
+}  // namespace us

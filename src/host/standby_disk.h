@@ -1,0 +1,108 @@
+// StandbyDisk: one `replicated` disk on the host that waits: carries out what DiskReplica wants done to the files, one
+// Op after the other, and tells the primary how far it is.
+//
+//     primary's messages ─► DiskReplica ─► Op ─► the pool's threads ─► DiskReplica ─► frames for the primary
+//
+// A file that cannot be written (full, failing) stops it there: the primary is told, the Op is repeated every second,
+// and the primary's window makes the guest wait.  Nothing is lost meanwhile, and memory stays bounded.
+//
+// QEMU is connected all the time, with a guest that does not run: what it reads is answered from the image as it is.
+//
+// Threads: start() and on_wake() are the loop's; all else is for any thread and does not wait for a disk, except
+// settle().  `send` and `failed` are called on the loop's thread, with no lock held.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/disk/disk_replica.h"
+#include "core/replica/disk_frames.h"
+#include "host/disk_loop.h"
+#include "host/local_disk.h"
+
+namespace us {
+
+class StandbyDisk final : public DiskRole {
+ public:
+  struct Hooks {
+    std::function<void(Bytes frame)> send;           // a whole frame for the primary
+    std::function<void(std::string reason)> failed;  // the session cannot go on
+  };
+  // Reads map and journal; makes them where there are none.
+  static Result<std::unique_ptr<StandbyDisk>> open(LocalDisk& disk);
+
+  // ---- the loop's thread ----
+  void start(NbdRequest request, DiskReply reply) override;
+  void on_wake() override;
+
+  // ---- a session ----
+  void begin_session(Generation generation, SessionId session, uint16_t version, const Hooks& hooks);
+  void end_session();
+  // DiskOffer, DiskRecords, DiskSums.
+  Status on_message(const Message& message);
+  Status check(Epoch epoch, const DiskBarrier::Count& expected) const;
+  void commit(Epoch epoch);
+
+  // ---- a takeover: after end_session() ----
+  // Blocks until all that has committed is on the image for good.  Errors: that did not happen until `deadline`.
+  Status settle(Instant deadline);
+  Status may_take_over(const ImageEpoch& memory) const;
+  // Blocks until the record says so.
+  Status go_live(Generation own, Instant deadline);
+  // Only after go_live(), and with the role taken away from the loop.
+  DirtyMap take_map();
+
+  nlohmann::json status() const;
+
+ private:
+  StandbyDisk(LocalDisk& disk, DiskReplica::Image image);
+  struct ImageWrites {
+    std::vector<DiskWrite> writes;
+    size_t next = 0;
+    size_t open = 0;
+    int error = 0;
+  };
+
+  void pump();
+  void perform(const DiskReplica::WriteRecordFile& op);
+  void perform(DiskReplica::WriteMap& op);
+  void perform(DiskReplica::WriteImage& op);
+  void perform(const DiskReplica::ReadGranule& op);
+  void perform(const DiskReplica::SyncImage& op);
+  void perform(const DiskReplica::WriteJournal& op);
+  void perform(const DiskReplica::SyncJournal& op);
+  void write_more(const std::shared_ptr<ImageWrites>& work);
+  void op_done(const char* what, int error);
+  void note_failure(const char* what, int error, std::vector<Bytes>& out);
+  // Answers the offer once what came before it is done.
+  void take_offer();
+  void tell_primary();
+  void send_all(std::vector<Bytes> frames);
+
+  LocalDisk& disk_;
+
+  // ---- the loop's ----
+  bool busy_ = false;
+  Instant retry_at_;
+
+  // ---- under the mutex ----
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  DiskReplica replica_;
+  Generation generation_;
+  SessionId session_{};
+  uint16_t version_ = 0;
+  Hooks hooks_;
+  std::optional<DiskReplica::Offer> offer_;  // not answered yet
+  std::vector<Bytes> answers_;               // to be sent by the loop
+  std::string trouble_;
+  uint64_t written_bytes_ = 0;
+};
+
+}  // namespace us

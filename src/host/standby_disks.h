@@ -1,0 +1,54 @@
+// StandbyDisks: all writable disks of a VM on the host that waits for it.
+//
+//     open() ─► endpoints() into QEMU's command line ─► begin_session() ─► on_message() …
+//         { on_message(records …); check(e, barrier); Ack; commit(e) } for each epoch ─► end_session()
+//     takeover: end_session(); take_over() ─► PrimaryDisks with the same images and the same connection to QEMU
+//
+// A VM without writable disks has empty() ones, and every call does nothing.
+//
+// Threads: the calls of a session come from one thread, the receiver's, and do not wait for a disk.  open() and
+// take_over() do.  `send` and `failed` are called on the disks' threads.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <vector>
+
+#include "base/result.h"
+#include "host/local_disk.h"
+#include "host/primary_disks.h"
+#include "host/standby_disk.h"
+
+namespace us {
+
+class StandbyDisks {
+ public:
+  using Hooks = StandbyDisk::Hooks;
+  static Result<std::unique_ptr<StandbyDisks>> open(const VmConfig& config, const LocalDiskOptions& options);
+  ~StandbyDisks();
+
+  bool empty() const { return disks_.empty(); }
+  std::vector<DiskEndpoint> endpoints() const;
+
+  void begin_session(Generation generation, SessionId session, uint16_t version, const Hooks& hooks);
+  // DiskOffer, DiskRecords, DiskSums.  Errors: the primary has failed, and the session must end.
+  Status on_message(const Message& message);
+  // Whether the disks have all of the epoch; before its Ack.  `barrier`: the side state of kind kDiskBarrier.
+  Status check(Epoch epoch, ByteSpan barrier) const;
+  void commit(Epoch epoch);
+  // What has not committed never was.
+  void end_session();
+
+  // Waits until everything committed is on the images, judges them against the memory's epoch, and makes them `own`'s,
+  // durably.  This object is empty afterwards.  Errors: the guest must not go on here.
+  Result<std::unique_ptr<PrimaryDisks>> take_over(Generation own, const ImageEpoch& memory, Instant deadline);
+
+  nlohmann::json status() const;
+
+ private:
+  StandbyDisks() = default;
+  std::vector<std::unique_ptr<LocalDisk>> local_;
+  std::vector<std::unique_ptr<StandbyDisk>> disks_;
+};
+
+}  // namespace us
