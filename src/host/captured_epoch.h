@@ -23,6 +23,7 @@ struct CapturedEpoch {
   Bytes device_state;
   Bytes nic_addresses;
   Bytes relays;
+  Bytes disk_barrier;  // empty for a VM without writable disks
 
   // The bytes of the pages, in the order of the runs.
   const uint8_t* page_bytes() const { return bytes_.get(); }

@@ -197,6 +197,7 @@ class DisksTest : public testing::Test {
     send_frames();
     const Status whole = standby->check(next_epoch, *barrier);
     ASSERT_TRUE(whole) << whole.error().message;
+    ASSERT_TRUE(eventually([&] { return standby->ready(next_epoch); }));
     standby->commit(next_epoch);
     ++next_epoch;
   }

@@ -53,6 +53,7 @@ Result<std::unique_ptr<Node>> Node::create(const NodeOptions& options) {
   US_TRY(check_host_files(context.config));
   US_ASSIGN(const ReplicaAddress self, own_address(context.config, options.listen));
   context.node = self.text();
+  context.own_host = self;
   US_ASSIGN(context.self, SocketAddress::from(self.ip, self.port));
   for (const ReplicaAddress& host : context.config.replication.hosts) {
     if (host == self) continue;
@@ -90,14 +91,9 @@ int Node::run(First first) {
   for (;;) {
     Result<RoleOutcome> outcome = RoleOutcome{};
     if (as_primary && !handed_vm_) {
-      const auto boot = [&]() -> Result<RoleOutcome> {
-        US_ASSIGN(const Generation generation, claim_fresh_start());
-        US_ASSIGN(std::unique_ptr<Vm> vm, launch(Vm::Start::kBoot));
-        return run_primary(std::move(vm), generation);
-      };
       outcome = boot();
     } else if (as_primary) {
-      outcome = run_primary(std::move(handed_vm_), takeovers_.back().generation);
+      outcome = run_primary(std::move(handed_disks_), std::move(handed_vm_), takeovers_.back().generation);
     } else {
       outcome = run_standby();
     }
@@ -158,13 +154,32 @@ Result<Generation> Node::claim_fresh_start() {
   return answer.generation;
 }
 
-Result<std::unique_ptr<Vm>> Node::launch(Vm::Start start) {
-  return Vm::launch(context_.config, context_.accelerator, start, context_.runtime_directory, context_.qemu_log);
+Result<std::unique_ptr<Vm>> Node::launch(Vm::Start start, std::vector<DiskEndpoint> disks) {
+  return Vm::launch(context_.config, context_.accelerator, start, context_.runtime_directory, context_.qemu_log,
+                    std::move(disks));
 }
 
-Result<RoleOutcome> Node::run_primary(std::unique_ptr<Vm> vm, Generation generation) {
+LocalDiskOptions Node::disk_options(bool standby) const {
+  return {.runtime_directory = context_.runtime_directory, .self = context_.own_host, .standby = standby};
+}
+
+// The guest starts from its disks alone.
+Result<RoleOutcome> Node::boot() {
+  US_ASSIGN(std::unique_ptr<PrimaryDisks> disks, PrimaryDisks::open(context_.config, disk_options(false)));
+  US_ASSIGN(const DirectoryArbiter::Standing before, context_.arbiter->standing());
+  const bool was_here = before.holder == context_.node;
+  // Before a generation is claimed in vain, which would make the other host's images look outdated.
+  US_TRY(disks->may_go_live(before.generation, was_here, options_.fresh_start));
+  US_ASSIGN(const Generation generation, claim_fresh_start());
+  US_TRY(disks->go_live(generation, before.generation, was_here, options_.fresh_start));
+  US_ASSIGN(std::unique_ptr<Vm> vm, launch(Vm::Start::kBoot, disks->endpoints()));
+  return run_primary(std::move(disks), std::move(vm), generation);
+}
+
+Result<RoleOutcome> Node::run_primary(std::unique_ptr<PrimaryDisks> disks, std::unique_ptr<Vm> vm,
+                                      Generation generation) {
   US_ASSIGN(const std::unique_ptr<Primary> primary,
-            Primary::create(context_, std::move(vm), generation, takeovers_, commands_));
+            Primary::create(context_, std::move(disks), std::move(vm), generation, takeovers_, commands_));
   primary->on_running = [this] {
     // The previous primary of a hand-over waits for this word.
     if (finished_standby_) finished_standby_->confirm_handover();
@@ -182,8 +197,9 @@ Result<RoleOutcome> Node::run_primary(std::unique_ptr<Vm> vm, Generation generat
 }
 
 Result<RoleOutcome> Node::run_standby() {
-  US_ASSIGN(std::unique_ptr<Vm> vm, launch(Vm::Start::kIncoming));
-  US_ASSIGN(std::unique_ptr<Standby> standby, Standby::create(context_, std::move(vm), commands_));
+  US_ASSIGN(std::unique_ptr<StandbyDisks> disks, StandbyDisks::open(context_.config, disk_options(true)));
+  US_ASSIGN(std::unique_ptr<Vm> vm, launch(Vm::Start::kIncoming, disks->endpoints()));
+  US_ASSIGN(std::unique_ptr<Standby> standby, Standby::create(context_, std::move(disks), std::move(vm), commands_));
   {
     const std::lock_guard lock(role_mutex_);
     standby_ = standby.get();
@@ -195,6 +211,7 @@ Result<RoleOutcome> Node::run_standby() {
   if (outcome.end == RoleEnd::kTookOver) {
     takeovers_.push_back(standby->takeover());
     handed_vm_ = standby->release_vm();
+    handed_disks_ = standby->release_disks();
     finished_standby_ = std::move(standby);
   }
   return outcome;

@@ -43,10 +43,12 @@ class Node {
 
   explicit Node(NodeContext context, NodeOptions options, EventFd command_wake);
 
-  Result<RoleOutcome> run_primary(std::unique_ptr<Vm> vm, Generation generation);
+  Result<RoleOutcome> boot();
+  Result<RoleOutcome> run_primary(std::unique_ptr<PrimaryDisks> disks, std::unique_ptr<Vm> vm, Generation generation);
   Result<RoleOutcome> run_standby();
   Result<Generation> claim_fresh_start();
-  Result<std::unique_ptr<Vm>> launch(Vm::Start start);
+  Result<std::unique_ptr<Vm>> launch(Vm::Start start, std::vector<DiskEndpoint> disks);
+  LocalDiskOptions disk_options(bool standby) const;
   void stay_fenced(const std::string& reason);
   Result<nlohmann::json> on_request(const nlohmann::json& request);
   nlohmann::json status() const;
@@ -59,7 +61,8 @@ class Node {
   CommandQueue commands_;
   std::unique_ptr<ControlServer> control_;
   std::vector<TakeoverRecord> takeovers_;
-  std::unique_ptr<Vm> handed_vm_;  // restored by run_standby(), for run_primary()
+  std::unique_ptr<PrimaryDisks> handed_disks_;  // of handed_vm_, which goes first
+  std::unique_ptr<Vm> handed_vm_;               // restored by run_standby(), for run_primary()
   std::unique_ptr<Standby> finished_standby_;
 
   mutable std::mutex role_mutex_;  // guards what status() looks at

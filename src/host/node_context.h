@@ -20,6 +20,7 @@ struct NodeContext {
   Accelerator accelerator = Accelerator::kTcg;
   std::string accelerator_reason;  // why this one
   std::string node;                // our entry of replication.hosts, as text
+  ReplicaAddress own_host;         // the same, as configured
   SocketAddress self;
   std::vector<SocketAddress> others;  // where a primary looks for a standby
   std::string runtime_directory;

@@ -12,23 +12,30 @@ namespace {
 
 constexpr Duration kIdleWait = Duration::seconds(1);
 constexpr size_t kSparesMax = 4;
+// A cut waits so long for a sync that an earlier one has put off, and looks so often.
+constexpr Duration kOwedSyncPatience = Duration::millis(10);
+constexpr Duration kDiskPoll = Duration::millis(1);
 
 }  // namespace
 
-Result<std::unique_ptr<Primary>> Primary::create(NodeContext& context, std::unique_ptr<Vm> vm, Generation generation,
+Result<std::unique_ptr<Primary>> Primary::create(NodeContext& context, std::unique_ptr<PrimaryDisks> disks,
+                                                 std::unique_ptr<Vm> vm, Generation generation,
                                                  std::vector<TakeoverRecord>& takeovers, CommandQueue& commands) {
   US_ASSIGN(EventFd wake, EventFd::create());
   US_ASSIGN(EventFd coordinator_wake, EventFd::create());
-  std::unique_ptr<Primary> primary(new Primary(context, std::move(vm), takeovers, commands, std::move(wake)));
+  std::unique_ptr<Primary> primary(
+      new Primary(context, std::move(disks), std::move(vm), generation, takeovers, commands, std::move(wake)));
   primary->coordinator_ = std::make_unique<PrimaryCoordinator>(
-      context.failover(), generation, primary->vm_->net(), context.arbiter, context.heartbeats.get(),
+      context.failover(), generation, primary->vm_->net(), *primary->disks_, context.arbiter, context.heartbeats.get(),
       std::move(coordinator_wake), primary->wake_, primary->epoch_times_);
   return primary;
 }
 
-Primary::Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<TakeoverRecord>& takeovers,
-                 CommandQueue& commands, EventFd wake)
+Primary::Primary(NodeContext& context, std::unique_ptr<PrimaryDisks> disks, std::unique_ptr<Vm> vm,
+                 Generation generation, std::vector<TakeoverRecord>& takeovers, CommandQueue& commands, EventFd wake)
     : context_(context),
+      disks_(std::move(disks)),
+      disks_generation_(generation),
       vm_(std::move(vm)),
       takeovers_(takeovers),
       commands_(commands),
@@ -39,12 +46,18 @@ Primary::Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<Takeo
              vm_->other_blocks()),
       policy_(EpochPolicyConfig{}) {
   capture_.inject(context.dirty_page_fault);
+  disks_->set_cut_wake([this] { wake_.signal(); });
 }
 
 Primary::~Primary() {
+  disks_->set_cut_wake(nullptr);
   close_link();
   answer_switchover(fail(ErrorKind::kRefused, "the VM ended before it was handed over"));
   audit_.abort("the VM ended before it was audited");
+  // Their threads call into this object.
+  coordinator_.reset();
+  vm_.reset();
+  disks_.reset();
 }
 
 RoleOutcome Primary::run() {
@@ -79,13 +92,14 @@ std::optional<RoleOutcome> Primary::step(PrimaryState state, Instant now) {
         coordinator_->with_core([](PrimaryCore& core) { core.on_resumed(); });
         answer_switchover(fail(ErrorKind::kRefused, "the hand-over failed; the VM goes on here"));
       }
+      follow_generation();
       look_for_standby(now);
       return std::nullopt;
     case PrimaryState::kSyncing:
       return sync_step();
     case PrimaryState::kProtected:
       answer_switchover(fail(ErrorKind::kRefused, "the hand-over was given up; the VM goes on here, protected"));
-      if (now < next_cut()) return std::nullopt;
+      if (now < next_cut() && !disks_->wants_cut()) return std::nullopt;
       return cut(false);
     case PrimaryState::kHandingOver:
     case PrimaryState::kResigned:
@@ -93,9 +107,11 @@ std::optional<RoleOutcome> Primary::step(PrimaryState state, Instant now) {
     case PrimaryState::kIsolated:
       return std::nullopt;
     case PrimaryState::kHandedOver:
+      let_go_of_disks();
       answer_switchover("handed over to " + peer_node_);
       return RoleOutcome{RoleEnd::kHandedOver, "handed over to " + peer_node_};
     case PrimaryState::kFenced:
+      let_go_of_disks();
       return RoleOutcome{RoleEnd::kFenced, coordinator_->view().reason};
     case PrimaryState::kEnded:
       return RoleOutcome{RoleEnd::kGuestEnded, guest_end_text_};
@@ -106,7 +122,7 @@ std::optional<RoleOutcome> Primary::step(PrimaryState state, Instant now) {
 void Primary::wait_for_something(PrimaryState state, Instant now) {
   Instant until = now + kIdleWait;
   if (state == PrimaryState::kProtected && coordinator_->with_core([](PrimaryCore& core) { return core.may_cut(); }))
-    until = std::min(until, next_cut());
+    until = std::min(until, disks_may_cut(now) ? next_cut() : now + kDiskPoll);
   if (state == PrimaryState::kSolo) until = std::min(until, next_dial_);
   // Without an eventfd for it: the gate empties on its own thread.
   if (state == PrimaryState::kHandingOver) until = std::min(until, now + Duration::millis(1));
@@ -123,18 +139,28 @@ void Primary::wait_for_something(PrimaryState state, Instant now) {
 // ---- epochs ----
 
 std::optional<RoleOutcome> Primary::cut(bool final) {
-  if (!coordinator_->with_core([](PrimaryCore& core) { return core.may_cut(); })) return std::nullopt;
+  if (!disks_may_cut(clock_now()) || !coordinator_->with_core([](PrimaryCore& core) { return core.may_cut(); }))
+    return std::nullopt;
   std::unique_ptr<CapturedEpoch> epoch = take_spare();
   epoch->handover = final;
   const Instant began = clock_now();
   std::unique_ptr<RamHashes> hashes;
   const bool audited = !final && !audit_obstacle() && audit_.due(next_epoch_);
+  disks_->begin_cut();
   if (const Status captured = capture_.stop_and_copy(next_epoch_, dirty_, *epoch, audited ? &hashes : nullptr);
       !captured)
     return on_qemu_failure(captured.error());
   // A guest that powered itself off or panicked just before it was stopped: this epoch would go on after its end.
   if (vm_->qmp().pending_events("SHUTDOWN") + vm_->qmp().pending_events("GUEST_PANICKED") > 0)
     if (auto outcome = handle_events()) return outcome;
+  epoch->disk_barrier.clear();
+  if (!disks_->empty()) {
+    Result<Bytes> barrier = disks_->cut(next_epoch_);
+    if (barrier)
+      epoch->disk_barrier = std::move(*barrier);
+    else
+      coordinator_->stream_failed(barrier.error().message);
+  }
   dirty_.clear();
   const Epoch number = next_epoch_;
   ++next_epoch_;
@@ -158,6 +184,7 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
     guest_stopped_ = false;
     epoch_times_.on_resumed(number, clock_now());
   }
+  disks_->end_cut();
   stats_.on_epoch(capture_.parts(), epoch->pages, epoch->device_state.size(), began - resumed_at_);
   {
     const std::lock_guard lock(settings_mutex_);
@@ -174,6 +201,11 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
     for (Bytes& frame : audit_.begin(number, std::move(hashes), capture_.parts().audit, peer_->version, clock_now()))
       sender_->send_frame(std::move(frame));
   return std::nullopt;
+}
+
+bool Primary::disks_may_cut(Instant now) const {
+  if (!disks_->may_cut()) return false;
+  return !disks_->owes_sync() || now >= next_cut() + kOwedSyncPatience;
 }
 
 Instant Primary::next_cut() const { return policy_.next_cut(vm_->net().relays().waiting()); }

@@ -23,6 +23,7 @@
 #include "host/node_context.h"
 #include "host/primary_audit.h"
 #include "host/primary_coordinator.h"
+#include "host/primary_disks.h"
 #include "host/primary_stats.h"
 #include "host/stream_sender.h"
 #include "host/vm.h"
@@ -33,7 +34,9 @@ namespace us {
 class Primary {
  public:
   // The guest of `vm` is stopped and has never run here; run() lets it go.
-  static Result<std::unique_ptr<Primary>> create(NodeContext& context, std::unique_ptr<Vm> vm, Generation generation,
+  // `disks` are live in `generation`.
+  static Result<std::unique_ptr<Primary>> create(NodeContext& context, std::unique_ptr<PrimaryDisks> disks,
+                                                 std::unique_ptr<Vm> vm, Generation generation,
                                                  std::vector<TakeoverRecord>& takeovers, CommandQueue& commands);
   ~Primary();
 
@@ -50,8 +53,8 @@ class Primary {
   nlohmann::json epochs() const;
 
  private:
-  Primary(NodeContext& context, std::unique_ptr<Vm> vm, std::vector<TakeoverRecord>& takeovers, CommandQueue& commands,
-          EventFd wake);
+  Primary(NodeContext& context, std::unique_ptr<PrimaryDisks> disks, std::unique_ptr<Vm> vm, Generation generation,
+          std::vector<TakeoverRecord>& takeovers, CommandQueue& commands, EventFd wake);
 
   // One turn of the loop for the state the core is in.  An outcome ends the role.
   std::optional<RoleOutcome> step(PrimaryState state, Instant now);
@@ -62,11 +65,23 @@ class Primary {
   // Why no audit can be made now.
   std::optional<std::string> audit_obstacle() const;
 
+  // Lets the disks' threads reach the sender of this session, and no other.
+  struct SenderHandle {
+    std::mutex mutex;
+    StreamSender* sender = nullptr;  // null once it is about to go
+  };
+
   void look_for_standby(Instant now);
   void start_link(StandbyPeer peer);
   void close_link();
   std::optional<RoleOutcome> sync_step();
   std::optional<RoleOutcome> cut(bool final);
+  // Nothing about the disks speaks against a cut now.
+  bool disks_may_cut(Instant now) const;
+  // They are this host's no more.
+  void let_go_of_disks();
+  // The images say in which generation the VM runs here.
+  void follow_generation();
   std::optional<RoleOutcome> hand_over_step();
   std::optional<RoleOutcome> end_guest(GuestEnd reason, const std::string& text);
   RoleOutcome on_qemu_failure(const Error& error);
@@ -82,6 +97,8 @@ class Primary {
   Result<std::string> change_setting(const std::string& assignment);
 
   NodeContext& context_;
+  std::unique_ptr<PrimaryDisks> disks_;  // outlives QEMU
+  Generation disks_generation_;          // what their images say
   std::unique_ptr<Vm> vm_;
   std::vector<TakeoverRecord>& takeovers_;
   CommandQueue& commands_;
@@ -95,6 +112,7 @@ class Primary {
 
   std::optional<StandbyPeer> peer_;
   std::unique_ptr<StreamSender> sender_;
+  std::shared_ptr<SenderHandle> sender_handle_ = std::make_shared<SenderHandle>();
   Instant next_dial_;
   std::string last_dial_error_;
 

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "core/memory/copy_audit.h"
+#include "core/replica/disk_frames.h"
 #include "os/clock.h"
 #include "os/thread.h"
 
@@ -20,10 +21,11 @@ constexpr Duration kIdlePoll = Duration::seconds(1);
 }  // namespace
 
 PrimaryCoordinator::PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net,
-                                       std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake,
-                                       EventFd& engine_wake, EpochTimes& epoch_times)
+                                       PrimaryDisks& disks, std::shared_ptr<Arbiter> arbiter, int heartbeat_socket,
+                                       EventFd own_wake, EventFd& engine_wake, EpochTimes& epoch_times)
     : config_(config),
       net_(net),
+      disks_(disks),
       heartbeat_socket_(heartbeat_socket),
       engine_wake_(engine_wake),
       epoch_times_(epoch_times),
@@ -172,6 +174,9 @@ void PrimaryCoordinator::on_message(const Message& message, Instant now) {
     if (const Status taken = net_.relays().on_log_ack(log->position); !taken)
       return lose_link(taken.error().message, now);
     net_.wake();
+  } else if (disk_of(message)) {
+    if (const Status taken = disks_.on_message(message); !taken) return lose_link(taken.error().message, now);
+    if (core_.state() == PrimaryState::kSyncing) engine_wake_.signal();
   } else if (const auto* applied = std::get_if<Applied>(&message)) {
     applied_epoch_ = applied->epoch.value();
   } else if (frame_type_since(message_type(message)) == kAuditVersion) {

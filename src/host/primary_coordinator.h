@@ -22,6 +22,7 @@
 #include "host/data_path.h"
 #include "host/epoch_times.h"
 #include "host/primary_audit.h"
+#include "host/primary_disks.h"
 #include "os/event_fd.h"
 #include "os/socket.h"
 
@@ -38,7 +39,7 @@ struct StandbyPeer {
 
 class PrimaryCoordinator {
  public:
-  PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net,
+  PrimaryCoordinator(const FailoverConfig& config, Generation generation, DataPath& net, PrimaryDisks& disks,
                      std::shared_ptr<Arbiter> arbiter, int heartbeat_socket, EventFd own_wake, EventFd& engine_wake,
                      EpochTimes& epoch_times);
   ~PrimaryCoordinator();
@@ -98,6 +99,7 @@ class PrimaryCoordinator {
 
   const FailoverConfig config_;
   DataPath& net_;
+  PrimaryDisks& disks_;
   const int heartbeat_socket_;
   EventFd& engine_wake_;
   EpochTimes& epoch_times_;

@@ -95,6 +95,8 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
     if (!coordinator_->view().guest_end_acked)
       spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
   }
+  if (const Status synced = disks_->sync_images(); !synced)
+    spdlog::error("the last writes of the guest may not be on its disks: {}", synced.error().message);
   coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
   close_link();
   return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};
@@ -112,6 +114,7 @@ RoleOutcome Primary::on_qemu_failure(const Error& error) {
   const Generation generation = coordinator_->view().generation;
   // First silence, then the word: what is resigned must never be spoken for again.
   coordinator_->with_core([](PrimaryCore& core) { core.on_fatal(); });
+  disks_->fence();
   vm_->process().kill_and_reap();
   if (before == PrimaryState::kProtected && sender_) {
     spdlog::error("{}; the standby is told to go on", text);

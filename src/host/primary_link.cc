@@ -39,6 +39,8 @@ void Primary::look_for_standby(Instant now) {
   const Generation generation = coordinator_->view().generation;
   for (const SocketAddress& address : context_.others) {
     Result<StandbyPeer> peer = dial_standby(context_, address, make_hello(context_, vm_->identity(), generation));
+    if (peer && !disks_->empty() && peer->version < kDiskVersion)
+      peer = fail(ErrorKind::kRefused, "the understudy there is too old for disks");
     if (peer) return start_link(std::move(*peer));
     const std::string error = address.text() + ": " + peer.error().message;
     if (error != last_dial_error_) spdlog::warn("no standby yet, the VM is NOT protected: {}", error);
@@ -68,6 +70,7 @@ void Primary::start_link(StandbyPeer peer) {
   };
   hooks.failed = [this](const std::string& reason) { coordinator_->stream_failed(reason); };
   hooks.take_log = [this] { return vm_->net().relays().take_log_frames(); };
+  hooks.take_disks = [this] { return disks_->take_frames(); };
   const std::lock_guard lock(peer_mutex_);
   peer_ = std::move(peer);
   peer_node_ = peer_->node;
@@ -76,6 +79,30 @@ void Primary::start_link(StandbyPeer peer) {
                                            std::move(hooks));
   vm_->net().relays().set_log_ready([sender = sender_.get()] { sender->log_ready(); }, peer_->version);
   coordinator_->attach(*peer_);
+  sender_handle_ = std::make_shared<SenderHandle>();
+  sender_handle_->sender = sender_.get();
+  disks_->begin_session(next_epoch_, peer_->version, [handle = sender_handle_] {
+    const std::lock_guard held(handle->mutex);
+    if (handle->sender != nullptr) handle->sender->log_ready();
+  });
+}
+
+void Primary::follow_generation() {
+  const Generation generation = coordinator_->view().generation;
+  if (generation == disks_generation_) return;
+  disks_generation_ = generation;
+  if (const Status advanced = disks_->advance(generation); !advanced)
+    spdlog::error("the disks' images do not say yet that the VM runs as generation {}: {}", generation.value(),
+                  advanced.error().message);
+}
+
+// Another host runs the VM, or is about to.
+void Primary::let_go_of_disks() {
+  disks_->fence();
+  const auto standing = context_.arbiter->standing();
+  if (!standing || standing->generation <= disks_generation_) return;  // the next session finds it out
+  if (const Status stale = disks_->mark_stale(standing->generation); !stale)
+    spdlog::warn("the disks' images could not be marked as stale: {}", stale.error().message);
 }
 
 void Primary::close_link() {
@@ -83,6 +110,11 @@ void Primary::close_link() {
   audit_.abort("the standby was lost before it had compared everything");
   coordinator_->detach();
   vm_->net().relays().set_log_ready(nullptr);
+  disks_->end_session();
+  {
+    const std::lock_guard lock(sender_handle_->mutex);
+    sender_handle_->sender = nullptr;
+  }
   std::unique_ptr<StreamSender> sender;
   {
     const std::lock_guard lock(peer_mutex_);
@@ -96,6 +128,8 @@ void Primary::close_link() {
 std::optional<RoleOutcome> Primary::sync_step() {
   if (round_on_wire_) return std::nullopt;
   if (round_ != SyncRound{}) {
+    // What the guest dirties meanwhile is found once the disks are ready.
+    if (!disks_->ready_to_cut()) return std::nullopt;
     if (const Status scanned = capture_.scan_live(next_epoch_, dirty_); !scanned)
       return on_qemu_failure(scanned.error());
     // The pages found here are in no later scan: they go into a round, or into the first cut.

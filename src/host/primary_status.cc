@@ -101,6 +101,7 @@ Json Primary::epochs() const {
                    {"resumed_ns", nanos(times.resumed)},
                    {"committed_ns", nanos(times.committed)},
                    {"pages", times.pages}});
+  if (!disks_->empty()) out["disks"] = disks_->status();
   return out;
 }
 

@@ -21,6 +21,8 @@ constexpr Duration kIdleWait = Duration::seconds(1);
 constexpr Duration kHelloTimeout = Duration::seconds(2);
 constexpr Duration kAnswerTimeout = Duration::millis(500);
 constexpr size_t kCallersMax = 8;
+// For the disks to write what has committed: a window of writes, on a slow disk.
+constexpr Duration kDiskTakeover = Duration::seconds(30);
 // Epochs are staged whole, so a huge one must fit; a quarter of the guest's memory is the intention, and the floor
 // keeps small guests from being refused a burst.
 constexpr uint64_t kStagingBytesFloor = 256u << 20;
@@ -61,17 +63,20 @@ FailoverConfig failover_from(const Hello& hello) {
 
 }  // namespace
 
-Result<std::unique_ptr<Standby>> Standby::create(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands) {
+Result<std::unique_ptr<Standby>> Standby::create(NodeContext& context, std::unique_ptr<StandbyDisks> disks,
+                                                 std::unique_ptr<Vm> vm, CommandQueue& commands) {
   US_ASSIGN(EventFd wake, EventFd::create());
   US_ASSIGN(EventFd coordinator_wake, EventFd::create());
-  std::unique_ptr<Standby> standby(new Standby(context, std::move(vm), commands, std::move(wake)));
+  std::unique_ptr<Standby> standby(new Standby(context, std::move(disks), std::move(vm), commands, std::move(wake)));
   standby->coordinator_ = std::make_unique<StandbyCoordinator>(context.arbiter, context.heartbeats.get(),
                                                                std::move(coordinator_wake), standby->wake_);
   return standby;
 }
 
-Standby::Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands, EventFd wake)
+Standby::Standby(NodeContext& context, std::unique_ptr<StandbyDisks> disks, std::unique_ptr<Vm> vm,
+                 CommandQueue& commands, EventFd wake)
     : context_(context),
+      disks_(std::move(disks)),
       vm_(std::move(vm)),
       commands_(commands),
       wake_(std::move(wake)),
@@ -80,7 +85,10 @@ Standby::Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& com
       live_decoder_(vm_->ram().page_count()),
       relays_(ReplicaLimits{}) {}
 
-Standby::~Standby() = default;
+Standby::~Standby() {
+  vm_.reset();
+  disks_.reset();  // its threads call into this object
+}
 
 RoleOutcome Standby::run() {
   for (;;) {
@@ -113,7 +121,10 @@ std::optional<RoleOutcome> Standby::step() {
   }
   accept_callers();
   serve_callers(clock_now());
-  if (stream_) read_stream();
+  serve_disks();
+  if (stream_ && awaits_disks_)
+    if (const Status committed = commit_staged(); !committed) close_stream(committed.error().message);
+  if (stream_ && !awaits_disks_) read_stream();
   if (audit_.active()) audit_step();
   return std::nullopt;
 }
@@ -124,7 +135,7 @@ void Standby::wait_for_something() {
       {wake_.fd(), POLLIN, 0}, {commands_.fd(), POLLIN, 0}, {vm_->process().exit_fd(), POLLIN, 0}};
   if (state != StandbyState::kClaiming) {
     waiting.push_back({context_.listener.get(), POLLIN, 0});
-    if (stream_) waiting.push_back({stream_.get(), POLLIN, 0});
+    if (stream_ && !awaits_disks_) waiting.push_back({stream_.get(), POLLIN, 0});
     for (const Caller& caller : callers_) waiting.push_back({caller.socket.get(), POLLIN, 0});
   }
   const int64_t wait_ns = (callers_.empty() ? kIdleWait : Duration::millis(100)).to_nanos();
@@ -184,6 +195,10 @@ bool Standby::serve_caller(Caller& caller, Instant now) {
 
 void Standby::greet(Caller& caller, const Hello& hello) {
   HelloReply reply = judge_hello(hello, context_, vm_->identity());
+  if (reply.verdict == HelloVerdict::kAccepted && !disks_->empty() && reply.version < kDiskVersion) {
+    reply.verdict = HelloVerdict::kOtherProtocol;
+    reply.reason = "the primary's understudy is too old for disks";
+  }
   if (reply.verdict == HelloVerdict::kAccepted) {
     const SocketAddress heartbeat_to = caller.address.with_port(hello.heartbeat_port);
     if (!coordinator_->attach(hello.generation, failover_from(hello), hello.session, reply.version, heartbeat_to)) {
@@ -216,6 +231,7 @@ void Standby::greet(Caller& caller, const Hello& hello) {
     if (const Status discarded = vm_->ram().discard(); !discarded) return close_stream(discarded.error().message);
   }
   memory_used_ = true;
+  begin_disk_session(hello);
   if (!sent) close_stream("it takes no answer");
 }
 
@@ -228,7 +244,8 @@ void Standby::read_stream() {
       if (!frame) return close_stream(frame.error().message);
       if (!*frame) break;
       if (const Status handled = handle_frame(**frame); !handled) return close_stream(handled.error().message);
-      // Not one frame more than the state allows: what follows may have to wait for the arbiter.
+      // Not one frame more than the state allows: what follows may have to wait for the arbiter, or for the disks.
+      if (awaits_disks_) return;
       const StandbyState state = coordinator_->view().state;
       if (!stream_ || (state != StandbyState::kSyncing && state != StandbyState::kHolding)) return;
     }
@@ -280,6 +297,10 @@ Status Standby::handle_frame(const Frame& frame) {
     case FrameType::kAuditDigests:
     case FrameType::kCopyWrong:
       return handle_audit(message);
+    case FrameType::kDiskOffer:
+    case FrameType::kDiskRecords:
+    case FrameType::kDiskSums:
+      return disks_->on_message(message);
     case FrameType::kBye:
       return fail(ErrorKind::kSystem, "the primary said goodbye: " + std::get<Bye>(message).text);
     default:
@@ -311,6 +332,9 @@ Status Standby::handle_epoch(const Message& message, uint64_t checksum) {
 
 Status Standby::commit_staged() {
   const Epoch epoch = staged_.epoch();
+  US_TRY(disks_->check(epoch, staged_.side_state(SideKind::kDiskBarrier)));
+  awaits_disks_ = !disks_->ready(epoch);
+  if (awaits_disks_) return {};
   US_TRY(relays_.stage_cut(staged_.side_state(SideKind::kRelay)));
   const bool committed =
       coordinator_->with_settled_core([&](StandbyCore& core) { return core.on_epoch_whole(epoch, clock_now()); });
@@ -320,6 +344,7 @@ Status Standby::commit_staged() {
     if (coordinator_->view().state == StandbyState::kTakingOver) return {};
     return fail(ErrorKind::kProtocol, "epoch " + std::to_string(epoch.value()) + " does not follow the one before it");
   }
+  disks_->commit(epoch);
   send_to_primary(Ack{epoch});
   relays_.commit();
   RamSink sink(vm_->ram(), audit_);
@@ -360,9 +385,10 @@ void Standby::audit_step() {
   ++audits_;
 }
 
-void Standby::send_to_primary(const Message& message) {
+void Standby::send_to_primary(const Message& message) { send_bytes_to_primary(encode(message, version_)); }
+
+void Standby::send_bytes_to_primary(ByteSpan bytes) {
   if (!stream_) return;
-  const Bytes bytes = encode(message, version_);
   // Answers are tiny; a primary that leaves so many unread that the socket is full has failed.
   const Instant deadline = clock_now() + kAnswerTimeout;
   for (size_t sent = 0; sent < bytes.size();) {
@@ -377,12 +403,53 @@ void Standby::send_to_primary(const Message& message) {
   }
 }
 
+// ---- disks ----
+
+void Standby::begin_disk_session(const Hello& hello) {
+  session_generation_ = hello.generation;
+  session_ = hello.session;
+  {
+    const std::lock_guard lock(disk_words_.mutex);
+    disk_words_.session = session_;
+    disk_words_.frames.clear();
+    disk_words_.failure.clear();
+  }
+  StandbyDisks::Hooks hooks;
+  hooks.send = [this, session = session_](Bytes frame) {
+    const std::lock_guard lock(disk_words_.mutex);
+    if (session != disk_words_.session) return;
+    disk_words_.frames.push_back(std::move(frame));
+    wake_.signal();
+  };
+  hooks.failed = [this, session = session_](std::string reason) {
+    const std::lock_guard lock(disk_words_.mutex);
+    if (session != disk_words_.session) return;
+    disk_words_.failure = std::move(reason);
+    wake_.signal();
+  };
+  disks_->begin_session(session_generation_, session_, version_, hooks);
+}
+
+void Standby::serve_disks() {
+  std::vector<Bytes> frames;
+  std::string failure;
+  {
+    const std::lock_guard lock(disk_words_.mutex);
+    frames.swap(disk_words_.frames);
+    failure.swap(disk_words_.failure);
+  }
+  for (const Bytes& frame : frames) send_bytes_to_primary(frame);
+  if (!failure.empty()) close_stream(failure);
+}
+
 void Standby::close_stream(const std::string& reason) {
   if (!stream_) return;
   spdlog::warn("stream from the primary closed: {}", reason);
   stream_.reset();
   audit_.cancel();
   staged_.clear();
+  disks_->end_session();
+  awaits_disks_ = false;
   coordinator_->with_core([](StandbyCore& core) { core.on_link_lost(clock_now()); });
 }
 
@@ -400,7 +467,15 @@ RoleOutcome Standby::take_over() {
   spdlog::warn("taking over as generation {} from epoch {}: {}", view.generation.value(), view.committed.value(),
                view.reason);
   const Instant began = clock_now();
-  Status restored = vm_->net().restore_addresses(nic_addresses_);
+  Status restored;
+  disks_->end_session();
+  Result<std::unique_ptr<PrimaryDisks>> disks = disks_->take_over(
+      view.generation, {session_generation_, session_.value(), view.committed}, began + kDiskTakeover);
+  if (disks)
+    live_disks_ = std::move(*disks);
+  else
+    restored = tl::unexpected<Error>(disks.error());
+  if (restored) restored = vm_->net().restore_addresses(nic_addresses_);
   if (restored) restored = vm_->restore(device_state_);
   if (restored) vm_->net().relays().restore(relays_.take_over());
   takeover_.restored = clock_now();

@@ -19,19 +19,22 @@
 #include "host/command_queue.h"
 #include "host/node_context.h"
 #include "host/standby_coordinator.h"
+#include "host/standby_disks.h"
 #include "host/vm.h"
 
 namespace us {
 
 class Standby {
  public:
-  static Result<std::unique_ptr<Standby>> create(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands);
+  static Result<std::unique_ptr<Standby>> create(NodeContext& context, std::unique_ptr<StandbyDisks> disks,
+                                                 std::unique_ptr<Vm> vm, CommandQueue& commands);
   ~Standby();
 
   RoleOutcome run();
 
   // After RoleEnd::kTookOver: the restored, stopped guest, and how it came here.
   std::unique_ptr<Vm> release_vm() { return std::move(vm_); }
+  std::unique_ptr<PrimaryDisks> release_disks() { return std::move(live_disks_); }
   const TakeoverRecord& takeover() const { return takeover_; }
   // Tells the previous primary that the guest runs here (planned hand-over).  Call once it does.
   void confirm_handover();
@@ -48,7 +51,8 @@ class Standby {
     Instant deadline;
   };
 
-  Standby(NodeContext& context, std::unique_ptr<Vm> vm, CommandQueue& commands, EventFd wake);
+  Standby(NodeContext& context, std::unique_ptr<StandbyDisks> disks, std::unique_ptr<Vm> vm, CommandQueue& commands,
+          EventFd wake);
 
   std::optional<RoleOutcome> step();
   void wait_for_something();
@@ -67,11 +71,17 @@ class Standby {
   // Compares a bit more, and sends what was found.
   void audit_step();
   void send_to_primary(const Message& message);
+  void send_bytes_to_primary(ByteSpan bytes);
+  void begin_disk_session(const Hello& hello);
+  // What the disks' threads want sent, or have found out.
+  void serve_disks();
   void close_stream(const std::string& reason);
   RoleOutcome take_over();
   void log_state(StandbyState state);
 
   NodeContext& context_;
+  std::unique_ptr<StandbyDisks> disks_;       // outlives QEMU
+  std::unique_ptr<PrimaryDisks> live_disks_;  // after a takeover
   std::unique_ptr<Vm> vm_;
   CommandQueue& commands_;
   EventFd wake_;
@@ -85,8 +95,11 @@ class Standby {
   std::list<Caller> callers_;
   UniqueFd stream_;
   uint16_t version_ = 0;
+  Generation session_generation_;  // the primary's, and
+  SessionId session_;              // the session's: they name its epochs
   std::optional<FrameParser> parser_;
   bool memory_used_ = false;  // the guest's memory holds something of an earlier session
+  bool awaits_disks_ = false;  // the first epoch is whole, and the images are not consistent yet
   bool handover_ = false;     // the primary has told us to go
 
   // Of the last committed epoch.
@@ -95,6 +108,15 @@ class Standby {
   std::string guest_end_text_;
   TakeoverRecord takeover_;
   StandbyState logged_state_ = StandbyState::kEnded;
+
+  // From the disks' threads, of session `session`.
+  struct DiskWords {
+    std::mutex mutex;
+    SessionId session;
+    std::vector<Bytes> frames;
+    std::string failure;
+  };
+  DiskWords disk_words_;
 
   mutable std::mutex status_mutex_;
   std::string primary_node_;

@@ -131,6 +131,16 @@ Status StandbyDisk::check(Epoch epoch, const DiskBarrier::Count& expected) const
   return replica_.check(epoch, expected);
 }
 
+bool StandbyDisk::ready(Epoch epoch) {
+  bool ready = false;
+  {
+    const std::lock_guard lock(mutex_);
+    ready = replica_.ready(epoch);
+  }
+  if (!ready) disk_.loop->wake();
+  return ready;
+}
+
 void StandbyDisk::commit(Epoch epoch) {
   {
     const std::lock_guard lock(mutex_);

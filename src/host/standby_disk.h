@@ -47,6 +47,7 @@ class StandbyDisk final : public DiskRole {
   // DiskOffer, DiskRecords, DiskSums.
   Status on_message(const Message& message);
   Status check(Epoch epoch, const DiskBarrier::Count& expected) const;
+  bool ready(Epoch epoch);
   void commit(Epoch epoch);
 
   // ---- a takeover: after end_session() ----

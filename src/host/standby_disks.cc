@@ -55,6 +55,12 @@ Status StandbyDisks::check(Epoch epoch, ByteSpan barrier) const {
   return {};
 }
 
+bool StandbyDisks::ready(Epoch epoch) {
+  bool all = true;
+  for (const auto& disk : disks_) all = disk->ready(epoch) && all;
+  return all;
+}
+
 void StandbyDisks::commit(Epoch epoch) {
   for (const auto& disk : disks_) disk->commit(epoch);
 }

@@ -35,6 +35,9 @@ class StandbyDisks {
   Status on_message(const Message& message);
   // Whether the disks have all of the epoch; before its Ack.  `barrier`: the side state of kind kDiskBarrier.
   Status check(Epoch epoch, ByteSpan barrier) const;
+  // After check(), before the Ack: false while an image is not consistent yet (DiskReplica::ready()); `send` is called
+  // when that may have changed.
+  bool ready(Epoch epoch);
   void commit(Epoch epoch);
   // What has not committed never was.
   void end_session();

@@ -29,6 +29,7 @@ nlohmann::json Standby::status() const {
         sync_pages_expected_ == 0
             ? 0.0
             : std::min(1.0, static_cast<double>(sync_pages_) / static_cast<double>(sync_pages_expected_));
+  if (!disks_->empty()) out["disks"] = disks_->status();
   return out;
 }
 

@@ -64,6 +64,9 @@ void StreamSender::log_ready() {
 Status StreamSender::send_log() {
   if (!log_ready_.exchange(false)) return {};
   for (const Bytes& frame : hooks_.take_log()) US_TRY(send_bytes(frame));
+  const std::vector<Bytes> disks = hooks_.take_disks();
+  for (const Bytes& frame : disks) US_TRY(send_bytes(frame));
+  if (!disks.empty()) log_ready_ = true;  // there may be more
   return {};
 }
 
@@ -113,8 +116,9 @@ Status StreamSender::send_job(Job& job) {
 }
 
 Status StreamSender::send_captured(const CapturedEpoch& epoch) {
-  const EpochSize size{epoch.pages, static_cast<uint32_t>(epoch.device_state.size()),
-                       static_cast<uint32_t>(epoch.nic_addresses.size() + epoch.relays.size())};
+  const EpochSize size{
+      epoch.pages, static_cast<uint32_t>(epoch.device_state.size()),
+      static_cast<uint32_t>(epoch.nic_addresses.size() + epoch.relays.size() + epoch.disk_barrier.size())};
   epoch_writer_.begin({.epoch = epoch.epoch, .size = size, .handover = epoch.handover}, version_);
   const uint8_t* bytes = epoch.page_bytes();
   for (const DirtyRun& run : epoch.runs) {
@@ -125,9 +129,9 @@ Status StreamSender::send_captured(const CapturedEpoch& epoch) {
   epoch_writer_.add_device_state(epoch.device_state);
   if (!epoch.nic_addresses.empty()) epoch_writer_.add_side_state(SideKind::kNicAddresses, epoch.nic_addresses);
   if (!epoch.relays.empty()) epoch_writer_.add_side_state(SideKind::kRelay, epoch.relays);
+  if (!epoch.disk_barrier.empty()) epoch_writer_.add_side_state(SideKind::kDiskBarrier, epoch.disk_barrier);
   // Every record of before the cut must be ahead of the epoch's end.
-  log_ready_ = true;
-  US_TRY(send_log());
+  for (log_ready_ = true; log_ready_;) US_TRY(send_log());
   epoch_writer_.end();
   pages_sent_.fetch_add(epoch.pages, std::memory_order_relaxed);
   return emitted_;

@@ -33,6 +33,8 @@ class StreamSender {
     std::function<void(std::string reason)> failed;
     // Complete frames of the relay log.  They go out before anything else does, between two chunks of pages.
     std::function<std::vector<Bytes>()> take_log;
+    // The same of the disks; some at a time, none when there is nothing now.
+    std::function<std::vector<Bytes>()> take_disks;
   };
   // Borrows the socket, which stays open until after the destructor; `ram` outlives the sender.
   StreamSender(int socket, uint16_t version, const GuestRam& ram, PageMode mode, Duration stall_timeout, Hooks hooks);
@@ -45,7 +47,7 @@ class StreamSender {
   // Pages are read from the running guest: whatever changes meanwhile is sent again by a later round or epoch.
   void send_round(SyncRound round, std::vector<DirtyRun> runs);
 
-  // There are frames of the relay log.  Any thread.
+  // There are frames of the relay log or of the disks.  Any thread.
   void log_ready();
   // Waits until everything queued so far is on the wire; false if that did not happen in time.
   bool drain(Duration timeout);

@@ -1,0 +1,187 @@
+// A replicated disk: what the guest was told is written is there whichever host dies, and the two images agree.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "demo/command.h"
+#include "e2e.h"
+
+namespace us::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr uint64_t kDiskBytes = 64u << 20;
+constexpr uint64_t kSlotBytes = 4096;
+constexpr uint64_t kSlots = 1024;
+
+// Writes numbered records to the guest's disk, one after the other, each synced; from a thread of its own.
+class Writer {
+ public:
+  explicit Writer(Cluster& cluster) : cluster_(cluster), thread_([this] { run(); }) {}
+  ~Writer() { stop(); }
+  void stop() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  uint64_t acknowledged() const { return acknowledged_; }
+
+  // The record of number `n`: where it is, and what it says.
+  static uint64_t slot(uint64_t n) { return n % kSlots; }
+
+ private:
+  void run() {
+    while (!stop_) {
+      const uint64_t n = acknowledged_ + 1;
+      const auto answer = cluster_.run_in_guest(
+          fmt::format("echo record {} | dd of=/dev/vda bs={} seek={} conv=fsync,notrunc,sync 2>/dev/null && echo ok", n,
+                      kSlotBytes, slot(n)));
+      // No answer: it may or may not have been written; it is written again.
+      if (answer && answer->find("ok") != std::string::npos) acknowledged_ = n;
+    }
+  }
+  Cluster& cluster_;
+  std::atomic<bool> stop_ = false;
+  std::atomic<uint64_t> acknowledged_ = 0;
+  std::thread thread_;
+};
+
+class Disk : public E2e {
+ protected:
+  fs::path image(size_t host) const { return cluster_->vm_file(host).parent_path() / "disk.img"; }
+
+  // Host A has an image, host B makes its own.
+  void create_with_disk() {
+    ASSERT_NO_FATAL_FAILURE(create());
+    for (size_t host = 0; host < demo::kHosts; ++host)
+      ASSERT_NO_FATAL_FAILURE(edit_vm_file(
+          host, "[[nic]]",
+          fmt::format("[[disk]]\nfile = \"disk.img\"\nstorage = \"replicated\"\nsize = \"64M\"\n\n[[nic]]")));
+    std::ofstream(image(0)).close();
+    fs::resize_file(image(0), kDiskBytes);
+  }
+  void start_with_disk() {
+    ASSERT_NO_FATAL_FAILURE(create_with_disk());
+    ASSERT_NO_FATAL_FAILURE(protect());
+  }
+  void expect_progress(const Writer& writer) {
+    const uint64_t before = writer.acknowledged();
+    ASSERT_OK(cluster_->wait_until("ten more writes", kSync,
+                                   [&]() -> Result<bool> { return writer.acknowledged() >= before + 10; }));
+  }
+  // As the guest reads it, past its own cache.
+  void expect_every_acknowledged_write(uint64_t last) {
+    const uint64_t first = last < kSlots ? 1 : last - kSlots + 2;  // the one before may have been begun anew
+    const auto missing = cluster_->run_in_guest(fmt::format(
+        "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs={} count={} 2>/dev/null | tr '\\000' '\\n' | grep record "
+        "| sed 's/record //' > /tmp/have; seq {} {} | grep -vxFf /tmp/have | wc -l",
+        kSlotBytes, kSlots, first, last));
+    ASSERT_OK(missing);
+    EXPECT_EQ(std::atoi(missing->c_str()), 0) << *missing << " of " << last << " acknowledged writes are missing";
+    EXPECT_FALSE(missing->empty());
+  }
+  void expect_equal_images() {
+    const auto compared = demo::run_command({"cmp", image(0).string(), image(1).string()});
+    ASSERT_OK(compared);
+    EXPECT_EQ(compared->exit_status, 0) << compared->output;
+  }
+};
+
+TEST_F(Disk, AcknowledgedWritesSurviveEveryKill) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  Writer writer(*cluster_);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  size_t primary = 0;
+  for (unsigned round = 0; round < (long_run() ? 20u : 3u); ++round, primary = 1 - primary) {
+    ASSERT_OK(cluster_->power_off(primary));
+    ASSERT_OK(cluster_->wait_role(1 - primary, "primary", kSoon));
+    ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+    ASSERT_OK(cluster_->power_on(primary));
+    ASSERT_OK(cluster_->start_standby(primary));
+    ASSERT_OK(cluster_->wait_protected(1 - primary, kSync));
+    ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  }
+  writer.stop();
+  ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
+  ASSERT_OK(cluster_->sleep(Duration::seconds(1)));
+  expect_equal_images();
+}
+
+TEST_F(Disk, AStandbyThatDiesIsBroughtUpToDateWhileTheGuestWrites) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  Writer writer(*cluster_);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_off(1));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_on(1));
+  ASSERT_OK(cluster_->start_standby(1));
+  ASSERT_OK(cluster_->wait_protected(0, kSync));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_off(0));
+  ASSERT_OK(cluster_->wait_role(1, "primary", kSoon));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  writer.stop();
+  ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
+}
+
+TEST_F(Disk, BothHostsLosePowerAndThePrimarysImageHasEverythingThatWasSynced) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  Writer writer(*cluster_);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_off(1));
+  ASSERT_OK(cluster_->power_off(0));
+  writer.stop();
+  ASSERT_OK(cluster_->power_on(0));
+  ASSERT_OK(cluster_->power_on(1));
+  ASSERT_OK(cluster_->start_primary(0));
+  ASSERT_OK(cluster_->wait_guest(kBoot));
+  const auto text = cluster_->run_in_guest(fmt::format("dd if=/dev/vda bs={} skip={} count=1 2>/dev/null | head -1",
+                                                       kSlotBytes, Writer::slot(writer.acknowledged())));
+  ASSERT_OK(text);
+  EXPECT_THAT(*text, HasSubstr(fmt::format("record {}", writer.acknowledged())));
+}
+
+TEST_F(Disk, AHandOverNeedsNoFullCopyBack) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  Writer writer(*cluster_);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->daemon(0)->command("switchover", {demo::kVmName}));
+  ASSERT_OK(cluster_->wait_protected(1, kSync));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  writer.stop();
+  ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
+}
+
+TEST_F(Disk, AStaleImageIsNotServed) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  ASSERT_OK(cluster_->power_off(0));
+  ASSERT_OK(cluster_->wait_role(1, "primary", kSoon));
+  ASSERT_OK(cluster_->power_off(1));
+  ASSERT_OK(cluster_->power_on(0));
+  ASSERT_OK(cluster_->start_primary(0));
+  ASSERT_OK(cluster_->wait_exit(0, kSoon));
+  EXPECT_FALSE(cluster_->has_qemu(0));
+}
+
+TEST_F(Disk, AMissingImageIsNamed) {
+  ASSERT_NO_FATAL_FAILURE(create_with_disk());
+  fs::remove(image(0));
+  ASSERT_OK(cluster_->start_primary(0));
+  ASSERT_OK(cluster_->wait_exit(0, kSoon));
+  EXPECT_THAT(log(0), HasSubstr("disk.img"));
+}
+
+TEST_F(Disk, AShortImageIsRefused) {
+  ASSERT_NO_FATAL_FAILURE(create_with_disk());
+  fs::resize_file(image(0), kDiskBytes / 2);
+  ASSERT_OK(cluster_->start_primary(0));
+  ASSERT_OK(cluster_->wait_exit(0, kSoon));
+  EXPECT_THAT(log(0), HasSubstr("disk.img"));
+}
+
+}  // namespace
+}  // namespace us::e2e
