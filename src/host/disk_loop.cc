@@ -38,10 +38,12 @@ class Loop final : public DiskLoop {
         listener_(std::move(listener)),
         epoll_(std::move(epoll)),
         wake_(std::move(wake)) {}
-  ~Loop() override {
+  ~Loop() override { Loop::stop(); }
+  void stop() override {
+    if (!thread_.joinable()) return;
     stop_ = true;
     wake_.signal();
-    if (thread_.joinable()) thread_.join();
+    thread_.join();
     ::unlink(options_.socket_path.c_str());
   }
   Status begin() {

@@ -49,8 +49,11 @@ class DiskLoop {
  public:
   // Listens when it returns; the first role comes with set_role(), and until then requests wait.
   static Result<std::unique_ptr<DiskLoop>> start(DiskLoopOptions options, std::unique_ptr<DiskIo> io);
-  // Stops the thread.  Requests that are open stay unanswered; their connection is closed.
+  // As stop().
   virtual ~DiskLoop() = default;
+  // Stops the thread; the role is not called any more.  Requests that are open stay unanswered, and their connection is
+  // closed.
+  virtual void stop() = 0;
 
   // Any thread but the loop's.  Returns when the old role is not called any more; nullptr: requests wait.
   virtual void set_role(DiskRole* role) = 0;

@@ -360,7 +360,7 @@ TEST_F(DisksTest, ASlowStandbyMakesTheGuestWaitAndMemoryStaysBounded) {
   ASSERT_TRUE(durable_to(Epoch(1)));
   faults_b->write_error = ENOSPC;  // its disk is full
   std::vector<uint64_t> open;
-  for (uint64_t i = 0; i < 64; ++i)
+  for (uint64_t i = 0; i < 36; ++i)
     open.push_back(client->ask(NbdCommand::kWrite, i % 16 * kMiB, kMiB, 0, pattern(100 + i, kMiB)));
   ASSERT_TRUE(eventually([&] { return primary->status().at(0).at("waits").get<uint64_t>() > 0; }));
   EXPECT_TRUE(primary->wants_cut());

@@ -33,7 +33,7 @@ Result<std::unique_ptr<PrimaryDisks>> PrimaryDisks::from_standby(std::vector<std
 }
 
 PrimaryDisks::~PrimaryDisks() {
-  for (const auto& disk : local_) disk->loop.reset();  // before the roles that it calls
+  for (const auto& disk : local_) disk->loop->stop();  // before the roles that it calls
 }
 
 std::vector<DiskEndpoint> PrimaryDisks::endpoints() const {

@@ -21,7 +21,7 @@ Result<std::unique_ptr<StandbyDisks>> StandbyDisks::open(const VmConfig& config,
 }
 
 StandbyDisks::~StandbyDisks() {
-  for (const auto& disk : local_) disk->loop.reset();  // before the roles that it calls
+  for (const auto& disk : local_) disk->loop->stop();  // before the roles that it calls
 }
 
 std::vector<DiskEndpoint> StandbyDisks::endpoints() const {
