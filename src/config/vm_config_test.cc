@@ -162,7 +162,7 @@ TEST(VmConfig, SaysWhatIsWrongWhereAndWhatIsAccepted) {
       {"[limits]\ngate = \"1K\"\n",
        "5:8: limits.gate: \"1K\" is not an accepted size; expected a size from \"1M\" to \"16G\""},
       {"disk = \"a.img\"\n", "4:8: disk: \"a.img\" is a string; expected a list of tables, each written as [[disk]]"},
-      {"[[disk]]\nfile = \"a\"\nread_only = true\nstorage = \"shared\"\n",
+      {"[[disk]]\nfile = \"a\"\nread_only = true\nstorage = \"replicated\"\n",
        "7:11: disk[0].storage: a disk with read_only = true is not written; remove one of the two keys"},
       {"[[disk]]\nfile = \"a\"\nstorage = \"mirrored\"\n",
        "6:11: disk[0].storage: \"mirrored\" is not known; expected one of \"read-only\", \"replicated\", \"shared\""},
