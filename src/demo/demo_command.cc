@@ -32,6 +32,7 @@ void catch_signals() {
 CLI::App* add_demo_command(CLI::App& app, int& exit_status) {
   auto options = std::make_shared<DemoOptions>();
   auto cut = std::make_shared<bool>(false);
+  options->disk = true;
   CLI::App* demo = app.add_subcommand("demo", "The whole story on one machine: a guest, its clients, hosts that die");
   demo->add_option("--rounds", options->rounds, "How many takeovers in a row")
       ->check(CLI::Range(1, 100'000))
@@ -45,7 +46,8 @@ CLI::App* add_demo_command(CLI::App& app, int& exit_status) {
   demo->add_option("--epoch", options->epoch, "Length of an epoch")->capture_default_str();
   demo->add_option("--detection", options->detection, "Silence after which a host counts as dead")
       ->capture_default_str();
-  demo->add_flag("--disk", options->disk, "PostgreSQL on a replicated disk, and a client that counts commits")
+  demo->add_flag("--disk,!--no-disk", options->disk,
+                 "PostgreSQL on a replicated disk, and a client that counts commits")
       ->capture_default_str();
   demo->add_option("--disk-image", options->disk_image, "Image of that disk (guest-debian/disk.img of the build)");
   demo->add_option("--download-mib", options->download_mib, "Size of each downloaded file in MiB")
