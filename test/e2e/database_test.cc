@@ -29,7 +29,7 @@ class Database : public E2e {
   }
 
   void stop_pgbench() {
-    ASSERT_OK(cluster_->run_in_guest("killall -INT pgbench; while pidof pgbench >/dev/null; do usleep 100000; done"));
+    ASSERT_OK(cluster_->run_in_guest("killall pgbench; while pidof pgbench >/dev/null; do usleep 100000; done"));
     const auto said = cluster_->run_in_guest("grep -v '^progress:' /run/pgbench.log");
     ASSERT_OK(said);
     EXPECT_THAT(*said, testing::Not(testing::HasSubstr("aborted")));
