@@ -41,6 +41,8 @@ class ThreadDiskIo final : public DiskIo {
   }
   void call(Call, std::function<int()> work, Done done) override { enqueue(std::move(work), std::move(done)); }
 
+  void at_once(Done done) override { finish(std::move(done), 0); }
+
   int event_fd() const override { return event_.fd(); }
   void reap() override {
     std::vector<Finished> finished = std::exchange(at_once_, {});

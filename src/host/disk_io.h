@@ -28,6 +28,9 @@ class DiskIo {
   enum class Call : uint8_t { kSyncImage, kZero, kMap, kRecord, kWriteJournal, kSyncJournal };
   virtual void call(Call what, std::function<int()> work, Done done) = 0;
 
+  // Nothing is to be done: `done(0)` in the next reap().
+  virtual void at_once(Done done) = 0;
+
   virtual int event_fd() const = 0;
   virtual void reap() = 0;
   virtual bool ready() const = 0;  // reap() has something that event_fd() does not tell of

@@ -49,6 +49,7 @@ class FaultyDiskIo final : public DiskIo {
         },
         std::move(done));
   }
+  void at_once(Done done) override { under_->at_once(std::move(done)); }
   int event_fd() const override { return under_->event_fd(); }
   void reap() override { under_->reap(); }
   bool ready() const override { return under_->ready(); }

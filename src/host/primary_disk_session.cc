@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <future>
 #include <nlohmann/json.hpp>
 
@@ -161,6 +162,11 @@ void PrimaryDisk::copy_some() {
 
 void PrimaryDisk::read_for_copy(LockId id) {
   const Copy& copy = copies_.at(id);
+  const DiskRange range = copy.step.what.range;
+  if (disk_.image.image().is_hole(range.start, range.length())) {
+    std::ranges::fill(copy.bytes->span(), uint8_t{0});
+    return disk_.loop->io().at_once([this, id](int) { on_copy_read(id, 0); });
+  }
   disk_.loop->io().read(disk_.image.image(), copy.step.what.range.start, copy.bytes->span(),
                         [this, id, keep = copy.bytes](int error) { on_copy_read(id, error); });
 }

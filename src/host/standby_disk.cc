@@ -152,15 +152,34 @@ void StandbyDisk::commit(Epoch epoch) {
 // ---- what is to be done ----
 
 void StandbyDisk::pump() {
-  if (busy_) return;
-  std::optional<DiskReplica::Op> op;
-  {
-    const std::lock_guard lock(mutex_);
-    op = replica_.next_op();
+  bool read = false;
+  while (!busy_) {
+    std::optional<DiskReplica::Op> op;
+    {
+      const std::lock_guard lock(mutex_);
+      op = replica_.next_op();
+    }
+    if (!op) break;
+    const auto* granule = std::get_if<DiskReplica::ReadGranule>(&*op);
+    if (const auto sum = granule != nullptr ? sum_at_once(granule->range) : std::nullopt) {
+      const std::lock_guard lock(mutex_);
+      replica_.on_read(*sum);
+      read = true;
+      continue;
+    }
+    busy_ = true;
+    std::visit([this](auto& what) { perform(what); }, *op);
   }
-  if (!op) return;
-  busy_ = true;
-  std::visit([this](auto& what) { perform(what); }, *op);
+  if (!read) return;
+  changed_.notify_all();
+  tell_primary();
+}
+
+std::optional<uint64_t> StandbyDisk::sum_at_once(DiskRange range) const {
+  const BlockFile& image = disk_.image.image();
+  AlignedBuffer bytes = AlignedBuffer::zeroed(range.length());
+  if (!image.is_hole(range.start, range.length()) && !image.read_cached(range.start, bytes.span())) return std::nullopt;
+  return granule_sum(bytes.span());
 }
 
 void StandbyDisk::perform(const DiskReplica::WriteRecordFile& op) {

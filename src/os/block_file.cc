@@ -128,6 +128,11 @@ int BlockFile::zero(uint64_t offset, uint64_t length, bool may_unmap, bool fast_
   return error;
 }
 
+bool BlockFile::is_hole(uint64_t offset, uint64_t length) const {
+  const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
+  return data < 0 ? errno == ENXIO : static_cast<uint64_t>(data) >= offset + length;
+}
+
 std::vector<BlockFile::Extent> BlockFile::extents(uint64_t offset, uint64_t length, size_t extents_max) const {
   std::vector<Extent> out;
   const uint64_t end = offset + length;

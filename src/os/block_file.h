@@ -51,6 +51,9 @@ class BlockFile {
   // The range reads as zeroes.  `may_unmap`: a hole will do.  `fast_only`: EOPNOTSUPP rather than writing zeroes.
   int zero(uint64_t offset, uint64_t length, bool may_unmap, bool fast_only) const;
 
+  // The range takes no space and reads as zeroes; false as well if the file cannot tell.
+  bool is_hole(uint64_t offset, uint64_t length) const;
+
   struct Extent {
     uint64_t length = 0;
     bool hole = false;  // takes no space and reads as zeroes
