@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -340,6 +341,22 @@ TEST_F(DisksTest, AFencedHostAnswersNothingMoreAndItsImageIsStale) {
   EXPECT_THAT(live.error().message, HasSubstr("it is stale and must be synchronised first"));
   EXPECT_EQ(content(image("a")).substr(0, 4096),
             std::string(reinterpret_cast<const char*>(pattern(2, 4096).data()), 4096));
+}
+
+TEST_F(DisksTest, OtherPeoplesClientsReadAndWriteIt) {
+  if (std::system("command -v nbdinfo nbdcopy qemu-io > /dev/null") != 0) GTEST_SKIP() << "libnbd-bin, qemu-utils";
+  make_primary_image();
+  start_primary();
+  client.reset();
+  const std::string uri = " 'nbd+unix:///disk?socket=" + primary->endpoints().at(0).socket_path + "' ";
+  const auto run = [](const std::string& command) { return std::system((command + " > /dev/null 2>&1").c_str()); };
+  EXPECT_EQ(run("nbdinfo --can fua" + uri), 0);
+  EXPECT_EQ(run("qemu-io -f raw -c 'write -P 7 1M 3M' -c 'write -f -P 8 5M 4k' -c flush -c 'read -P 7 1M 3M'" + uri),
+            0);
+  EXPECT_EQ(run("qemu-io -f raw -c 'write -z -u 2M 64k' -c 'discard 3M 64k' -c 'read -P 0 2M 64k'" + uri), 0);
+  EXPECT_EQ(run("nbdcopy" + uri + dir + "/copy"), 0);
+  EXPECT_TRUE(content(dir + "/copy") == content(image("a")));
+  EXPECT_GT(primary->status().at(0).at("written_bytes").get<uint64_t>(), 3 * kMiB);
 }
 
 TEST_F(DisksTest, ASecondClientIsRefused) {
