@@ -24,7 +24,7 @@ Usage: ./do CHORE [arguments]        (Debian 12; as root where packages or names
   sanitize          unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
   sim [ARGUMENTS]   the simulation of two hosts; --relay: of the TCP relay; --scale: of fast lines and many guests
   fuzz [SECONDS]    every fuzz target, each for so long (default 60)
-  bench [NAME]      benchmarks: list them, or run one
+  bench [SCENARIO]  the evaluation: data, plots, report; --quick, --list. `bench micro [NAME]`: micro-benchmarks
   format            format all sources
   lint              check format, shell scripts and the rules on dependencies
   clean             remove everything that was built
@@ -35,6 +35,9 @@ Examples:
   ./do demo --cut-network --json out.json
   ./do test
   ./do e2e 'E2e.*Panic*'
+  ./do bench --quick                     the evaluation in five minutes
+  ./do bench takeover wide-area          two of its scenarios
+  ./do bench micro relay
   ./do fuzz 600
 END
 }
@@ -279,14 +282,33 @@ demo() {
   exec "$build/src/understudy" demo --guest "$guest" "$@"
 }
 
+# What the evaluation needs; the tests, which take longer to compile, are left out.
+bench_targets() { ninja -C "$build" -t targets all | sed -n 's,^\(bench/[a-z_]*_bench\): .*,\1,p'; }
+
 bench() {
+  setup
+  quietly cmake -S . -B "$build" -G Ninja || die "cmake failed"
+  # shellcheck disable=SC2046  # one word each
+  build_in "$build" "" understudy $(bench_targets)
+  if [ "${1:-}" = micro ]; then
+    shift
+    micro_bench "$@"
+  else
+    build_guest
+    exec /usr/bin/python3 -B bench/evaluation/bench.py --build "$build" "$@"
+  fi
+}
+
+micro_bench() {
   [ -n "${1:-}" ] || {
-    echo "benchmarks:"
+    echo "micro-benchmarks, and the programs of the evaluation one by one:"
     find "$build/bench" -maxdepth 1 -type f -executable -name '*_bench' -printf '  %f\n' | sed 's/_bench$//' | sort
     return
   }
   local name=$1
   shift
+  [ -x "$build/bench/${name}_bench" ] || die "there is no benchmark called '$name'; './do bench micro' lists them"
+  case $name in capture | tcp | takeover | price | colo | sequence) build_guest ;; esac
   "$build/bench/${name}_bench" "$@"
 }
 
@@ -330,7 +352,7 @@ case $chore in
   sanitize) setup && sanitize ;;
   sim) setup && build && sim "$@" ;;
   fuzz) setup && fuzz "$@" ;;
-  bench) prepare && bench "$@" ;;
+  bench) bench "$@" ;;
   *)
     help >&2
     die "there is no chore called '$chore'"

@@ -1,4 +1,4 @@
-// QEMU's own COLO beside Understudy: same guest, same client, same wire, in one run.  `./do bench colo`;
+// QEMU's own COLO beside Understudy: same guest, same client, same wire, in one run.  `./do bench micro colo`;
 // docs/benchmarks.md says what the figures mean.  Needs root, the guest, and bench/colo/fetch for newer QEMUs.
 //
 // First every QEMU that there is tries to go into COLO; the first that does is measured, for the others the symptom is
@@ -23,8 +23,9 @@
 #include "host/control_server.h"
 #include "os/clock.h"
 #include "takeover/clients.h"
-#include "tcp/load.h"
+#include "tcp/exchanges.h"
 #include "tcp/stock_vm.h"
+#include "tcp/streams.h"
 
 namespace us::bench {
 namespace {
@@ -151,7 +152,7 @@ class Bench {
     US_ASSIGN(const auto pair, start_pair(options_, qemu, true));
     US_TRY(pair->protect());
     const Client client{pair->lab().client(), demo::kGuestAddress, "cubic", interrupted};
-    US_TRY(measure_requests(client, 20, Duration::seconds(2)));
+    US_TRY(measure_requests(client, 1, {20, 1, Duration::seconds(2)}));
     return pair->check();
   }
 
@@ -241,7 +242,7 @@ class Bench {
     key.scenario = "request-1";
     begin_pauses();
     const Instant begin = clock_now();
-    US_ASSIGN(const auto times, measure_requests(client, 1000, Duration::seconds(options_.quick ? 2 : 4)));
+    US_ASSIGN(const auto times, measure_requests(client, 1, {1000, 1, Duration::seconds(options_.quick ? 2 : 4)}));
     if (times.empty()) return fail(ErrorKind::kTimeout, "no request was answered");
     for (const Duration time : times) results_.sample(key, "latency", time.to_millis_f(), "ms");
     note(key, "latency-p50", quantile_ms(times, 0.5), "ms");

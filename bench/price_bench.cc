@@ -1,6 +1,6 @@
 // The price of protection: pauses and their parts, commits, replication, processors, memory and the guest's clock,
 // against dirty rate, guest size, epoch length and traffic, each beside the same guest unprotected.
-// `./do bench price [--quick]`; docs/benchmarks.md says what the figures mean.  Needs root and the guest.
+// `./do bench micro price [--quick]`; docs/benchmarks.md says what the figures mean.  Needs root and the guest.
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -17,7 +17,7 @@
 #include "os/clock.h"
 #include "price/dirty_client.h"
 #include "price/window.h"
-#include "tcp/load.h"
+#include "tcp/streams.h"
 
 namespace us::bench {
 namespace {

@@ -1,6 +1,6 @@
 // One connection, packet by packet: what the client's interface saw of a transfer without epochs, under plain output
 // commit and with all optimizations, beside the instants at which epochs were cut and committed.  For the time-sequence
-// plot of the report: `./do bench sequence --results DIR`.
+// plot of the report: `./do bench micro sequence --results DIR`.
 //
 // Series (docs/evaluation-data.md), each connection from its SYN: data-WHO (the last byte of a segment with data that
 // WHO, guest or client, sent), ack-WHO (what a segment of WHO's newly acknowledged), epoch-stopped, epoch-resumed,
@@ -34,7 +34,7 @@
 #include "os/child_process.h"
 #include "os/clock.h"
 #include "sequence/capture_file.h"
-#include "tcp/load.h"
+#include "tcp/exchanges.h"
 
 namespace us::bench {
 namespace {
@@ -47,7 +47,7 @@ void on_signal(int) { interrupted = true; }
 
 constexpr Duration kBoot = Duration::seconds(90);
 constexpr Duration kSettle = Duration::millis(1200);  // the epoch that ran when the length changed may be a long one
-constexpr uint16_t kHttpPort = 80, kSinkPort = 9000;
+constexpr uint16_t kSinkPort = 9000;
 constexpr useconds_t kApartUs = 200'000;    // the last packets of a connection are no part of the next
 constexpr int64_t kAroundNs = 200'000'000;  // epochs shown before and after a connection
 constexpr const char* kInterface = "wire0";
@@ -218,7 +218,7 @@ class Bench {
       if (transfer.upload)
         US_TRY(upload(client, transfer.bytes));
       else
-        US_TRY(measure_fetches(client, transfer.bytes, 1, Duration::seconds(30)));
+        US_TRY(measure_fetches(client, transfer.bytes, false, {1, 1, Duration::seconds(30)}));
       ::usleep(kApartUs);
     }
     const int64_t clock_offset = realtime_ns() - clock_now().to_nanos();

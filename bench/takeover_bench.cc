@@ -1,4 +1,4 @@
-// The silence that clients meet at a takeover, and what it consists of.  `./do bench takeover [--quick] [--kills N]`;
+// The silence that clients meet at a takeover, and what it consists of.  `./do bench micro takeover [--quick] [--kills N]`;
 // docs/benchmarks.md says what the figures mean.  Needs root and the guest.
 #include <fmt/format.h>
 #include <signal.h>

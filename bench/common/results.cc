@@ -6,6 +6,8 @@
 #include <cctype>
 #include <filesystem>
 
+#include "common/statistics.h"
+
 namespace us::bench {
 namespace {
 
@@ -67,6 +69,15 @@ void Results::row(const Key& key, const std::string& metric, double value, const
 void Results::sample(const Key& key, const std::string& metric, double value, const std::string& unit, uint64_t count) {
   line(samples_, "samples", "metric,value,count,unit", key,
        fmt::format("{},{:.9g},{},{}", csv_field(metric), value, count, csv_field(unit)));
+}
+
+void Results::samples(const Key& key, const std::string& metric, const std::vector<double>& values,
+                      const std::string& unit) {
+  if (values.size() <= kSamplesMax) {
+    for (const double value : values) sample(key, metric, value, unit);
+    return;
+  }
+  for (const auto& [edge, count] : bins(values)) sample(key, metric, edge, unit, count);
 }
 
 void Results::point(const Key& key, const std::string& metric, double t_ms, double value, const std::string& unit) {

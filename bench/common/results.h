@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 
@@ -29,6 +30,8 @@ struct Key {
 
 class Results {
  public:
+  static constexpr size_t kSamplesMax = 100;
+
   // Begins DIRECTORY/{rows,samples,series}/STEP.csv anew; each file appears with its first line.
   // Error (kInput): the name of the step is not one word of letters, digits, '-', '_' and '.'.
   // Error (kSystem): a directory cannot be made.
@@ -39,6 +42,8 @@ class Results {
   void row(const Key& key, const std::string& metric, double value, const std::string& unit);
   // `count` samples of the same value, or a bin of a histogram whose upper edge is `value`.
   void sample(const Key& key, const std::string& metric, double value, const std::string& unit, uint64_t count = 1);
+  // Samples of one measurement: each for itself, or beyond kSamplesMax in bins of 1 %.
+  void samples(const Key& key, const std::string& metric, const std::vector<double>& values, const std::string& unit);
   // `value` from `t_ms` on; 0 is the event that the scenario names.
   void point(const Key& key, const std::string& metric, double t_ms, double value, const std::string& unit);
 

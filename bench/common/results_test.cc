@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
@@ -92,6 +93,16 @@ TEST_F(ResultsTest, AFileThatCannotBeWrittenIsReported) {
   results.row(key_, "throughput", 1, "Mbit/s");
   ASSERT_FALSE(results.status());
   EXPECT_NE(results.status().error().message.find("rows/bulk-1.csv"), std::string::npos);
+}
+
+TEST_F(ResultsTest, ManySamplesAreWrittenInBins) {
+  Results results = open();
+  results.samples(key_, "few", std::vector<double>(Results::kSamplesMax, 2.0), "ms");
+  results.samples(key_, "many", std::vector<double>(Results::kSamplesMax + 1, 1.0), "ms");
+  const std::string text = contents(directory_ / "samples/bulk-1.csv");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1 + static_cast<ptrdiff_t>(Results::kSamplesMax) + 1);
+  EXPECT_NE(text.find("few,2,1,ms"), std::string::npos);
+  EXPECT_NE(text.find("many,1,101,ms"), std::string::npos);
 }
 
 TEST_F(ResultsTest, NowhereWritesNothing) {

@@ -1,7 +1,6 @@
-// Figures: what the rounds have measured, and how it is shown: a table for a person, records for a program.  Pure.
+// Figures: what the rounds have measured, shown as a table to a person.  Pure.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,21 +9,21 @@
 
 namespace us::bench {
 
-// One number from one run of a load.  `name` is added to the scenario: "request" + "-p99"; empty for a load with one.
+// One number from one run of a load.
 struct Quantity {
-  std::string name;
+  std::string metric;
   std::string unit;
   double value = 0;
 };
 
 // All rounds of one quantity of one load in one setting.
 struct Figure {
-  std::string scenario;
   Load load;
+  std::string metric;
   Setting setting;
   std::string unit;
   std::vector<double> values;
-  std::vector<double> unprotected;  // of the same rounds; empty: there is no such quantity
+  std::vector<std::optional<double>> unprotected;  // of the same rounds
 
   double value() const;                     // median
   std::optional<double> reference() const;  // median of `unprotected`
@@ -33,23 +32,18 @@ struct Figure {
 
 class Figures {
  public:
-  // `unprotected`: what that setting gave in the same round; the same object for itself.
+  // `unprotected`: what that setting gave in the same round.
   void add(const Load& load, const Setting& setting, const std::vector<Quantity>& measured,
            const std::vector<Quantity>& unprotected);
 
-  const std::vector<Figure>& all() const { return figures_; }
-  const Figure* find(const std::string& scenario, const Load& load, const Setting& setting) const;
-
-  // One record per figure (docs/benchmarks.md).
-  nlohmann::json records(const std::string& cc) const;
   std::string table() const;
   // What of the goals of docs/benchmarks.md `accelerated` reaches, a line each.
   std::string goals() const;
 
  private:
+  const Figure* find(const Load& load, const std::string& metric, const Setting& setting) const;
+
   std::vector<Figure> figures_;
 };
-
-double median(std::vector<double> values);
 
 }  // namespace us::bench

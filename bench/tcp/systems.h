@@ -16,6 +16,7 @@
 #include <string>
 
 #include "demo/cluster.h"
+#include "tcp/client.h"
 #include "tcp/options.h"
 #include "tcp/plan.h"
 #include "tcp/stock_vm.h"
@@ -27,7 +28,10 @@ class Systems {
   // `say` tells a person what is being waited for.
   Systems(const Options& options, const std::atomic<bool>& interrupted, std::function<void(const std::string&)> say);
 
-  // Starts what the setting needs unless it runs already, lays the line and sets mode and epoch length.
+  // Starts the machines that these settings need, all at once.
+  Status start(const std::vector<Setting>& settings);
+
+  // Starts what the setting needs unless it runs already, lays the line and sets mode, epoch length and MTU.
   Status prepare(const Load& load, const Setting& setting, uint64_t seed);
 
   // Of the machine that was prepared last.
@@ -37,14 +41,24 @@ class Systems {
   Result<nlohmann::json> flows() const;
   // Error: it is not in the state any more in which it was prepared.
   Status check() const;
-  // A shell line in its guest.
-  Result<std::string> run_in_guest(const std::string& line);
+  // The client of `load` beside it.
+  Client client(const Load& load) const;
 
  private:
-  Result<std::unique_ptr<demo::Cluster>> start_cluster(const char* name, bool with_standby);
-  Status start_stock();
+  // What of a machine differs from its first state.
+  struct Line {
+    bool wire = true;
+    int mtu = 1500;
+    std::string cc{};
+  };
+
+  Result<std::unique_ptr<demo::Cluster>> begin_cluster(const char* name);
+  Status finish_cluster(demo::Cluster& cluster, bool with_standby);
+  Status begin_stock();
+  Status finish_stock();
   Status need(const Setting& setting);
-  Status lay(const Load& load, uint64_t seed);
+  Status need_cluster(bool with_standby);
+  Status lay(const Load& load, Line& line, uint64_t seed);
   Status rest();
   Status set(const std::string& assignment) const;
 
@@ -56,6 +70,7 @@ class Systems {
   std::unique_ptr<StockVm> stock_;
   demo::Cluster* current_ = nullptr;  // of the last prepare(); null: stock
   const demo::Lab* lab_ = nullptr;
+  Line solo_line_, protected_line_, stock_line_;
   bool resting_ = true;  // protected_
 };
 

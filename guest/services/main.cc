@@ -10,5 +10,6 @@ int main() {
   std::thread(us::guest::serve_http).detach();
   std::thread(us::guest::serve_tcp).detach();
   std::thread(us::guest::serve_dirty).detach();
+  std::thread(us::guest::serve_load).detach();
   us::guest::serve_control();
 }

@@ -14,6 +14,9 @@ void serve_http();
 // Port 9000: for tests of TCP; the first line says what becomes of the connection (docs/guest.md).
 void serve_tcp();
 
+// Port 9001: for benchmarks of TCP; the first line says what becomes of the connection (docs/guest.md).
+void serve_load();
+
 // Port 9002: writes to so many pages a second (docs/guest.md).
 void serve_dirty();
 

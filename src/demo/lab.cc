@@ -23,6 +23,7 @@ std::string lan_port(size_t host) { return fmt::format("lan-{}", kHostNames[host
 // A machine keeps its network cards when it is restarted.
 std::string mac_of(size_t host, int card) { return fmt::format("02:55:53:00:{:02x}:{:02x}", host, card); }
 constexpr const char* kClientMac = "02:55:53:00:ff:01";
+constexpr const char* kNetwork = "10.50.0.0/24";
 constexpr const char* kClientCable = "lan0";
 constexpr const char* kClientWire = "wire0";
 constexpr const char* kCablePort = "client";  // of the switch
@@ -61,6 +62,20 @@ Result<uint64_t> transmit_drops(const NetNs& ns, const std::string& interface) {
   const auto drops = nlohmann::json::json_pointer("/0/stats64/tx/dropped");
   if (!parsed.is_array() || !parsed.contains(drops)) return fail(ErrorKind::kSystem, "ip shows no statistics");
   return parsed[drops].get<uint64_t>();
+}
+
+// Of a namespace; bridges, whose MTU cannot be greater than a port's, last.
+Result<std::vector<std::string>> interfaces(const NetNs& ns) {
+  US_ASSIGN(const std::string text, run_checked({"ip", "-n", ns.name(), "-d", "-j", "link", "show"}));
+  const auto parsed = nlohmann::json::parse(text, nullptr, false);
+  if (!parsed.is_array()) return fail(ErrorKind::kSystem, "ip lists no interfaces");
+  std::vector<std::string> ports, bridges;
+  for (const auto& link : parsed) {
+    const bool bridge = link.contains("linkinfo") && link["linkinfo"].value("info_kind", "") == "bridge";
+    (bridge ? bridges : ports).push_back(link.value("ifname", ""));
+  }
+  ports.insert(ports.end(), bridges.begin(), bridges.end());
+  return ports;
 }
 
 Status add_bridge(const NetNs& ns, const std::string& bridge) {
@@ -144,6 +159,20 @@ Status Lab::connect_client(ClientLine line) const {
   US_TRY(ip(switch_, fmt::format("link set {} up", wire ? kWirePort : kCablePort)));
   US_TRY(ip(client_, fmt::format("link set {} up", wire ? kClientWire : kClientCable)));
   return address_client(client_, wire ? kClientWire : kClientCable);
+}
+
+Status Lab::set_client_congestion_control(ClientLine line, const std::string& name) const {
+  return ip(client_, fmt::format("route replace {} dev {} proto kernel scope link src {} congctl {}", kNetwork,
+                                 line == ClientLine::kWire ? kClientWire : kClientCable, kClientAddress, name));
+}
+
+Status Lab::set_mtu(int mtu) const {
+  for (const NetNs* ns : {&client_, &switch_, &hosts_[0], &hosts_[1]}) {
+    US_ASSIGN(const std::vector<std::string> names, interfaces(*ns));
+    for (const std::string& name : names)
+      if (name != "lo" && !name.starts_with("repl")) US_TRY(ip(*ns, fmt::format("link set {} mtu {}", name, mtu)));
+  }
+  return {};
 }
 
 Result<uint64_t> Lab::wire_overruns() const {

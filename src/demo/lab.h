@@ -53,6 +53,11 @@ class Lab {
   // The client's line to the switch from now on; kWire needs a lab with a wire.  Connections that are open break.
   enum class ClientLine { kCable, kWire };
   Status connect_client(ClientLine line) const;
+  // Of the client's IPv4 connections to the guest from now on, unless a socket chooses its own; until the line changes.
+  // By the route (ip-route(8), congctl): a namespace may not choose freely for all its sockets, its routes may.
+  Status set_client_congestion_control(ClientLine line, const std::string& name) const;
+  // Of everything between client and guest, the guest's own card apart; the replication link keeps its own.
+  Status set_mtu(int mtu) const;
   Wire* wire() const { return wire_.get(); }  // nullptr: none
   // Frames that the kernel could not hand over to the wire since it exists; 0 unless this machine is too slow.
   Result<uint64_t> wire_overruns() const;
