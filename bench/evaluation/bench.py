@@ -31,12 +31,15 @@ def parse(arguments):
     parser.add_argument("scenario", nargs="*", help="only these scenarios or steps; see --list")
     parser.add_argument("--quick", action="store_true", help="a short run of the most telling part, below 5 minutes")
     parser.add_argument("--list", action="store_true", help="show the steps, how long they take and which are done")
-    parser.add_argument("--dir", default="bench-results", help="where the data goes (default %(default)s)")
+    parser.add_argument("--dir", help="where the data goes (default bench-results, or bench-results-quick)")
     parser.add_argument("--fresh", action="store_true", help="put an earlier run aside and begin anew")
     parser.add_argument("--keep-old", action="store_true",
                         help="go on although what is there was measured with other sources or options")
     parser.add_argument("--build", default="build", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.dir is None:
+        options.dir = "bench-results-quick" if options.quick else "bench-results"
+    return options
 
 
 def estimate(step, build):
@@ -80,7 +83,7 @@ class Bench:
         self.directory = Path(options.dir)
         self.steps = plan.steps(options.quick, options.scenario)
         self.planned = {step.name: estimate(step, options.build) for step in self.steps}
-        self.commands = {step.name: step.command(options.build, self.directory) for step in self.steps}
+        self.commands = {step.name: step.recorded() for step in self.steps}
         self.record = record.Record(self.directory, {"quick": options.quick, "scenarios": options.scenario},
                                     record.source_state(SOURCE))
         self.display = progress.Display()
@@ -152,7 +155,7 @@ class Bench:
 
         self.runner.on_tick = tick
         limit = max(LIMIT_LEAST_S, LIMIT_FACTOR * self.planned[step.name])
-        exit_status, seconds = self.runner.run(self.commands[step.name], log, limit)
+        exit_status, seconds = self.runner.run(step.command(self.options.build, self.directory), log, limit)
         status = verdict(exit_status, self.runner.stopping)
         note = note_for(status, exit_status, log)
         self.record.end(entry, status, seconds, exit_status, note)

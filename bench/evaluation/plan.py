@@ -18,8 +18,11 @@ class Step:
     arguments: tuple = ()
     seconds: float = 60  # if the program does not say how long it takes
 
+    def recorded(self):
+        """What makes two runs of this step the same measurement, wherever program and data lie."""
+        return [self.program, *self.arguments]
+
     def command(self, build, results):
-        """What is executed; `--estimate` in place of the results' place asks for the time only."""
         return [str(Path(build) / self.program), *self.arguments, "--results", str(results), "--step", self.name]
 
     def estimate_command(self, build):
