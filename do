@@ -283,7 +283,7 @@ demo() {
 }
 
 # What the evaluation needs; the tests, which take longer to compile, are left out.
-bench_targets() { ninja -C "$build" -t targets all | sed -n 's,^\(bench/[a-z_]*_bench\): .*,\1,p'; }
+bench_targets() { ninja -C "$build" -t targets all | sed -nE 's,^(bench/[a-z_]*_bench|sim/understudy_scale): .*,\1,p'; }
 
 bench() {
   setup

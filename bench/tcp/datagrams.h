@@ -13,7 +13,7 @@ struct Datagrams {
   bool icmp = false;  // else UDP
   size_t bytes = 64;  // payload, 16 at least
   int per_second = 500;
-  Duration length;
+  Duration length = {};
 };
 
 struct DatagramResult {

@@ -13,8 +13,8 @@ namespace us::bench {
 struct Streams {
   int from_guest = 0;  // connections
   int to_guest = 0;
-  Duration skip;    // after all are connected; left out
-  Duration length;  // what counts
+  Duration skip = {};    // after all are connected; left out
+  Duration length = {};  // what counts
 };
 
 struct StreamRates {  // bits per second of each connection
