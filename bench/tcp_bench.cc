@@ -69,9 +69,17 @@ struct Run {
     return systems.start(all);
   }
 
-  Result<Measured> measure_one(const Load& load, const Setting& setting, int round) {
+  Result<Measured> measure_once(const Load& load, const Setting& setting, int round) {
     US_TRY(systems.prepare(load, setting, static_cast<uint64_t>(round)));
     return measure(systems, load);
+  }
+
+  // A second time if something went wrong: the machine was too slow for a moment, or a daemon has ended.
+  Result<Measured> measure_one(const Load& load, const Setting& setting, int round) {
+    auto measured = measure_once(load, setting, round);
+    if (measured || interrupted) return measured;
+    progress.say(fmt::format("{}: once more: {}", in_words(load, setting, round), measured.error().message));
+    return measure_once(load, setting, round);
   }
 
   void keep(const Load& load, const Setting& setting, int round, const Measured& measured) {
