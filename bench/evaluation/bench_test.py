@@ -252,8 +252,16 @@ class SweepTest(unittest.TestCase):
         if subprocess.run(["ip", "netns", "add", name], check=False, capture_output=True).returncode != 0:
             self.skipTest("cannot make a network namespace")
         self.assertEqual(runner.namespaces_of(child.pid), [name])
+        inside = subprocess.Popen(["ip", "netns", "exec", name, "sleep", "600"])
+        while str(inside.pid) not in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True,
+                                                    check=False).stdout.split():
+            time.sleep(0.02)
+        files = Path(tempfile.gettempdir()) / f"understudy-us-{child.pid}-test"
+        files.mkdir()
         runner.sweep(child.pid)
         self.assertEqual(runner.namespaces_of(child.pid), [])
+        self.assertEqual(inside.wait(10), -signal.SIGKILL)
+        self.assertFalse(files.exists())
 
 
 if __name__ == "__main__":

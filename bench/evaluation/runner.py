@@ -2,8 +2,10 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def namespaces_of(pid):
 
 
 def sweep(pid):
-    """Ends what a program that was killed has left in its namespaces, and deletes them."""
+    """Ends what a program that was killed has left in its namespaces, and deletes them and its machines' files."""
     for name in namespaces_of(pid):
         listed = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
         for word in listed.stdout.split():
@@ -45,6 +47,8 @@ def sweep(pid):
             except ProcessLookupError:
                 pass
         subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+    for directory in Path(tempfile.gettempdir()).glob(f"understudy-us-{pid}-*"):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Runner:
