@@ -105,6 +105,15 @@ std::vector<double> rates(const std::vector<uint64_t>& before, const std::vector
 
 }  // namespace
 
+Result<double> measure_bulk(const Client& client, bool from_guest, int flows, double skip_s, double length_s) {
+  const auto seconds = [](double value) { return Duration::micros(static_cast<int64_t>(value * 1e6)); };
+  US_ASSIGN(const StreamRates rates, measure_streams(client, {.from_guest = from_guest ? flows : 0,
+                                                              .to_guest = from_guest ? 0 : flows,
+                                                              .skip = seconds(skip_s),
+                                                              .length = seconds(length_s)}));
+  return sum(from_guest ? rates.from_guest : rates.to_guest);
+}
+
 double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
 Result<StreamRates> measure_streams(const Client& client, const Streams& wanted) {

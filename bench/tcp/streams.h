@@ -24,6 +24,9 @@ struct StreamRates {  // bits per second of each connection
 
 Result<StreamRates> measure_streams(const Client& client, const Streams& wanted);
 
+// Bits per second of `flows` connections together, in one direction.
+Result<double> measure_bulk(const Client& client, bool from_guest, int flows, double skip_s, double length_s);
+
 double sum(const std::vector<double>& values);
 
 }  // namespace us::bench
