@@ -294,7 +294,7 @@ bench() {
     shift
     micro_bench "$@"
   else
-    build_guest
+    case " $* " in *" disk "*) build_guests ;; *) build_guest ;; esac
     exec /usr/bin/python3 -B bench/evaluation/bench.py --build "$build" "$@"
   fi
 }
@@ -308,6 +308,7 @@ micro_bench() {
   local name=$1
   shift
   [ -x "$build/bench/${name}_bench" ] || die "there is no benchmark called '$name'; './do bench micro' lists them"
+  [ "$name" != disk ] || build_guests
   case $name in capture | tcp | takeover | price | colo | sequence) build_guest ;; esac
   "$build/bench/${name}_bench" "$@"
 }

@@ -25,7 +25,7 @@ import runner
 
 class PlanTest(unittest.TestCase):
     def test_no_two_steps_have_the_same_name(self):
-        for steps in (plan.FULL, plan.QUICK):
+        for steps in (plan.FULL + plan.EXTRA, plan.QUICK):
             names = [step.name for step in steps]
             self.assertEqual(len(names), len(set(names)))
 
@@ -34,12 +34,16 @@ class PlanTest(unittest.TestCase):
         self.assertEqual([step.name for step in plan.steps(False, ["bulk-to-guest"])], ["bulk-to-guest"])
         self.assertEqual(plan.steps(False), plan.FULL)
 
+    def test_what_is_no_part_of_the_whole_run_can_be_named(self):
+        self.assertEqual([step.name for step in plan.steps(False, ["disk"])], ["disk"])
+        self.assertNotIn("disk", [step.name for step in plan.steps(False)])
+
     def test_an_unknown_name_is_refused_with_those_that_exist(self):
         with self.assertRaisesRegex(ValueError, "nonsense; there are: wire, bulk"):
             plan.steps(False, ["nonsense"])
 
     def test_every_name_of_a_step_can_be_a_file(self):
-        for step in plan.FULL + plan.QUICK:
+        for step in plan.FULL + plan.EXTRA + plan.QUICK:
             self.assertRegex(step.name, r"^[A-Za-z0-9_-]+$")
 
 
