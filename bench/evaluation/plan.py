@@ -74,14 +74,14 @@ EXTRA = [
     Step("disk", "disk", "bench/disk_bench", (), 600),
 ]
 
-QUICK_LOADS = loads("bulk", "both-ways", "request-1", "request-1K", "fetch-100K", "fetch-100K-kept", "redis", "udp")
+QUICK_LOADS = loads("bulk", "both-ways", "request-1", "fetch-100K", "redis", "udp")
 
 QUICK = [
     Step("wire", "wire", "bench/wire_bench", ("--quick",), 10),
     Step("tcp", "tcp", "bench/tcp_bench", ("--quick", "--rounds", "1", *QUICK_LOADS)),
     Step("takeover", "takeover", "bench/takeover_bench", ("--quick",), 60),
     Step("price", "price", "bench/price_bench", ("--quick",), 35),
-    Step("sequence", "sequence", "bench/sequence_bench", ("--quick",), 20),
+    Step("sequence", "sequence", "bench/sequence_bench", ("--rounds", "1"), 42),
     Step("scale", "scale", "sim/understudy_scale", ("--quick",), 10),
 ]
 
