@@ -309,7 +309,7 @@ micro_bench() {
   shift
   [ -x "$build/bench/${name}_bench" ] || die "there is no benchmark called '$name'; './do bench micro' lists them"
   [ "$name" != disk ] || build_guests
-  case $name in capture | tcp | takeover | price | colo | sequence) build_guest ;; esac
+  case $name in tcp | takeover | price | colo | sequence) build_guest ;; esac
   "$build/bench/${name}_bench" "$@"
 }
 

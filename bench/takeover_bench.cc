@@ -1,5 +1,5 @@
-// The silence that clients meet at a takeover, and what it consists of.  `./do bench micro takeover [--quick] [--kills N]`;
-// docs/benchmarks.md says what the figures mean.  Needs root and the guest.
+// The silence that clients meet at a takeover, and what it consists of.  `./do bench micro takeover [--quick] [--kills
+// N]`; docs/benchmarks.md says what the figures mean.  Needs root and the guest.
 #include <fmt/format.h>
 #include <signal.h>
 
