@@ -29,7 +29,7 @@ double mean_between(const json& before, const json& after) {
   return (after.value("mean", 0.0) * n_after - before.value("mean", 0.0) * n_before) / (n_after - n_before);
 }
 
-double quantile(std::vector<double> values, double share) {
+double nearest_rank(std::vector<double> values, double share) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
   return values[static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5)];
@@ -94,9 +94,9 @@ Result<Window::Spent> Window::end(demo::Cluster& cluster, bool guest_memory) con
   for (const auto& [name, values] :
        {std::pair<std::string, const std::vector<double>&>{"pause", out.pauses_ms}, {"commit", out.commits_ms}}) {
     if (values.empty()) continue;
-    out.figures.push_back({name + "-p50", quantile(values, 0.5), "ms"});
-    out.figures.push_back({name + "-p99", quantile(values, 0.99), "ms"});
-    out.figures.push_back({name + "-max", quantile(values, 1), "ms"});
+    out.figures.push_back({name + "-p50", nearest_rank(values, 0.5), "ms"});
+    out.figures.push_back({name + "-p99", nearest_rank(values, 0.99), "ms"});
+    out.figures.push_back({name + "-max", nearest_rank(values, 1), "ms"});
   }
   return out;
 }

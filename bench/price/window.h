@@ -49,6 +49,6 @@ class Window {
 // The mean of what a histogram of a status (`n`, `mean`) has got between two looks; 0 when nothing.
 double mean_between(const nlohmann::json& before, const nlohmann::json& after);
 // The value that the given share (0 to 1) does not exceed; 0 without any.
-double quantile(std::vector<double> values, double share);
+double nearest_rank(std::vector<double> values, double share);
 
 }  // namespace us::bench

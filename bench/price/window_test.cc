@@ -21,11 +21,11 @@ TEST(MeanBetween, OfNothingIsZero) {
 }
 
 TEST(Quantile, IsAValueOfTheList) {
-  EXPECT_EQ(quantile({}, 0.5), 0);
-  EXPECT_EQ(quantile({7}, 0.99), 7);
-  EXPECT_EQ(quantile({3, 1, 2}, 0.5), 2);
-  EXPECT_EQ(quantile({3, 1, 2}, 1), 3);
-  EXPECT_EQ(quantile({3, 1, 2}, 0), 1);
+  EXPECT_EQ(nearest_rank({}, 0.5), 0);
+  EXPECT_EQ(nearest_rank({7}, 0.99), 7);
+  EXPECT_EQ(nearest_rank({3, 1, 2}, 0.5), 2);
+  EXPECT_EQ(nearest_rank({3, 1, 2}, 1), 3);
+  EXPECT_EQ(nearest_rank({3, 1, 2}, 0), 1);
 }
 
 }  // namespace
