@@ -56,7 +56,7 @@ FULL = [
     tcp("incast", "incast", *loads("incast")),
     tcp("redis", "redis", *loads("redis", "redis-pipelined")),
     tcp("datagrams", "datagrams", *loads("udp", "udp-load", "icmp")),
-    tcp("mtu-9000", "mtu-9000", *loads("bulk", "request-1K", "fetch-1M"), "--mtu", "9000", "--settings", "pair"),
+    tcp("mtu-9000", "mtu-9000", *loads("bulk", "fetch-1M"), "--mtu", "9000", "--settings", "pair"),
     tcp("bbr-bulk", "bbr", *loads("bulk"), "--direction", "client-to-guest", "--cc", "bbr", "--settings", "pair"),
     tcp("bbr-wide-area", "bbr", *loads("wide-area"), "--direction", "client-to-guest", "--cc", "bbr", "--rtt", "80",
         "--loss", "0", "--loss", "0.01"),
