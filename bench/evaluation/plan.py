@@ -74,7 +74,7 @@ EXTRA = [
     Step("disk", "disk", "bench/disk_bench", (), 600),
 ]
 
-QUICK_LOADS = loads("bulk", "both-ways", "request-1", "fetch-100K", "redis", "udp")
+QUICK_LOADS = loads("bulk", "both-ways", "connections-100", "request-1", "fetch-100K", "incast", "redis", "udp")
 
 QUICK = [
     Step("wire", "wire", "bench/wire_bench", ("--quick",), 10),
