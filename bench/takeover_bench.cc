@@ -70,20 +70,26 @@ double seconds_of(const std::vector<Series>& plan) {
   return sum;
 }
 
-using Parts = std::vector<std::pair<const char*, Duration>>;
-
-// Their sum is the ping client's gap.  `quiet-before` is negative when something was still on its way from the dead
-// host: the line has a queue; `first-byte`, when a relay had something to send before the guest ran.
-Parts parts_of(const Takeover& takeover) {
+// When each phase of a takeover ends; the first begins whenever the silence does.
+std::vector<std::pair<const char*, Instant>> phases_of(const Takeover& takeover) {
   const DaemonTimes& at = takeover.daemon;
-  const Silence& silence = takeover.seen.front().gap;
   const Instant ready = std::max(at.announced, at.resumed);
-  return {{"quiet-before", takeover.struck - silence.begin},
-          {"detection", at.decided - takeover.struck},
-          {"arbitration", at.granted - at.decided},
-          {"restore", at.restored - at.granted},
-          {"announcement", ready - at.restored},
-          {"first-byte", silence.end - ready}};
+  return {{"quiet-before", takeover.struck}, {"detection", at.decided}, {"arbitration", at.granted},
+          {"restore", at.restored},          {"announcement", ready},   {"first-byte", Instant::far_future()}};
+}
+
+// The ping client's stall, cut at the ends of the phases: what of it fell into each.  Their sum is the stall.
+Parts parts_of(const Takeover& takeover) { return cut_at(takeover.seen.front().longest, phases_of(takeover)); }
+
+// How long each phase took, whatever a client saw of it.
+Parts lengths_of_phases(const Takeover& takeover) {
+  Parts out;
+  Instant begin = takeover.struck;
+  for (const auto& [name, end] : phases_of(takeover)) {
+    if (end > takeover.struck && end != Instant::far_future()) out.emplace_back(name, end - begin);
+    begin = end;
+  }
+  return out;
 }
 
 void write_series(Results& results, const Key& base, const Takeover& takeover) {
@@ -111,11 +117,12 @@ void write_rows(Results& results, const Key& base, const Takeover& takeover) {
     Key key = base;
     key.params += ";client=" + seen.client;
     results.row(key, "stall", seen.longest.length().to_millis_f(), "ms");
-    results.row(key, "gap", seen.gap.length().to_millis_f(), "ms");
   }
   Key key = base;
   key.params += ";client=ping";
   for (const auto& [name, length] : parts_of(takeover)) results.row(key, name, length.to_millis_f(), "ms");
+  for (const auto& [name, length] : lengths_of_phases(takeover))
+    results.row(key, std::string("phase-") + name, length.to_millis_f(), "ms");
 }
 
 double quantile(std::vector<double> values, double share) {
@@ -126,9 +133,9 @@ double quantile(std::vector<double> values, double share) {
 class Summary {
  public:
   void add(const Takeover& takeover) {
-    for (const Seen& seen : takeover.seen) note(seen.client + ": longest silence", seen.longest.length());
-    for (const Seen& seen : takeover.seen) note(seen.client + ": takeover", seen.gap.length());
+    for (const Seen& seen : takeover.seen) note("stall of " + seen.client, seen.longest.length());
     for (const auto& [name, length] : parts_of(takeover)) note(std::string("  of ping's: ") + name, length);
+    for (const auto& [name, length] : lengths_of_phases(takeover)) note(std::string("phase: ") + name, length);
   }
   std::string text(const Series& series) const {
     std::string out = fmt::format("\n{}, epochs of {} ms: {} takeovers\n", series.params(), series.epoch_ms,

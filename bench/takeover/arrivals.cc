@@ -34,16 +34,20 @@ Silence Arrivals::longest(Instant from, Instant now) const {
   return longest;
 }
 
-Silence Arrivals::around(Instant at, Instant now) const {
-  const std::lock_guard lock(mutex_);
-  const auto before = [](Instant a, const Arrival& b) { return a < b.at; };
-  const auto later = std::upper_bound(list_.begin(), list_.end(), at, before);
-  return {later == list_.begin() ? at : (later - 1)->at, later == list_.end() ? now : later->at};
-}
-
 std::vector<Arrival> Arrivals::all() const {
   const std::lock_guard lock(mutex_);
   return list_;
+}
+
+Parts cut_at(const Silence& silence, const std::vector<std::pair<const char*, Instant>>& ends) {
+  Parts parts;
+  Instant begin = silence.begin;
+  for (const auto& [name, phase_end] : ends) {
+    const Instant end = std::clamp(phase_end, begin, silence.end);
+    parts.emplace_back(name, end - begin);
+    begin = end;
+  }
+  return parts;
 }
 
 std::vector<uint64_t> bytes_per_step(const std::vector<Arrival>& arrivals, Instant begin, Duration step, size_t count) {

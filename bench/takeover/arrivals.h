@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -31,14 +32,18 @@ class Arrivals {
   bool any_since(Instant from) const;
   // The longest silence that ended after `from`; one that still lasts ends `now`.
   Silence longest(Instant from, Instant now) const;
-  // Between what came last until `at` and what came first after it.
-  Silence around(Instant at, Instant now) const;
   std::vector<Arrival> all() const;
 
  private:
   mutable std::mutex mutex_;
   std::vector<Arrival> list_;
 };
+
+using Parts = std::vector<std::pair<const char*, Duration>>;
+
+// What of the silence falls into each of the phases, given by their ends in ascending order; the first phase begins
+// before everything.
+Parts cut_at(const Silence& silence, const std::vector<std::pair<const char*, Instant>>& ends);
 
 // Bytes in each step of `step` from `begin` on; what came before or after the `count` steps is left out.
 std::vector<uint64_t> bytes_per_step(const std::vector<Arrival>& arrivals, Instant begin, Duration step, size_t count);

@@ -33,13 +33,18 @@ TEST(Arrivals, BeginAnewKeepsTheLatestForTheSilenceThatItBegins) {
   EXPECT_EQ(arrivals.longest(at(507), at(710)).length(), Duration::millis(195));
 }
 
-TEST(Arrivals, TheSilenceAroundAnInstantMayBeShorterThanALaterOne) {
-  Arrivals arrivals;
-  for (const int64_t ms : {100, 250, 600}) arrivals.add(at(ms), 8);
-  EXPECT_EQ(arrivals.around(at(200), at(700)).length(), Duration::millis(150));
-  EXPECT_EQ(arrivals.around(at(250), at(700)).begin, at(250));
-  EXPECT_EQ(arrivals.around(at(650), at(700)).end, at(700));
-  EXPECT_EQ(arrivals.longest(at(200), at(700)).length(), Duration::millis(350));
+TEST(Parts, AreWhatOfTheSilenceFallsIntoEachPhase) {
+  const std::vector<std::pair<const char*, Instant>> ends = {
+      {"before", at(100)}, {"detection", at(200)}, {"restore", at(220)}, {"after", Instant::far_future()}};
+  const auto cut = [&](int64_t begin, int64_t end) {
+    std::vector<int64_t> out;
+    for (const auto& [name, length] : cut_at({at(begin), at(end)}, ends)) out.push_back(length.to_millis());
+    return out;
+  };
+  EXPECT_EQ(cut(97, 230), (std::vector<int64_t>{3, 100, 20, 10}));
+  EXPECT_EQ(cut(190, 210), (std::vector<int64_t>{0, 10, 10, 0})) << "the relay spoke before the guest ran";
+  EXPECT_EQ(cut(400, 650), (std::vector<int64_t>{0, 0, 0, 250})) << "a later silence has nothing of the takeover";
+  EXPECT_EQ(cut(50, 80), (std::vector<int64_t>{30, 0, 0, 0}));
 }
 
 TEST(Arrivals, BytesAreCountedInTheStepThatTheyFallInto) {

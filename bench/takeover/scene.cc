@@ -123,8 +123,7 @@ Result<Takeover> Scene::take_over() {
   const Instant now = clock_now();
   for (StallClient* client : clients()) {
     const Arrivals& arrivals = client->arrivals();
-    out.seen.push_back(
-        {client->name(), arrivals.longest(out.struck, now), arrivals.around(out.daemon.decided, now), arrivals.all()});
+    out.seen.push_back({client->name(), arrivals.longest(out.struck, now), arrivals.all()});
   }
   return out;
 }

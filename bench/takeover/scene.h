@@ -40,7 +40,6 @@ struct DaemonTimes {
 struct Seen {
   std::string client;
   Silence longest;                // after the fault
-  Silence gap;                    // the one in which the standby decided to take over
   std::vector<Arrival> arrivals;  // since before the fault
 };
 
