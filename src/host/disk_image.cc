@@ -84,7 +84,9 @@ Status DiskImage::create(const std::string& path, uint64_t bytes) {
   for (const std::string& file : {paths.image, paths.record, paths.map, paths.journal})
     if (exists(file)) return refuse(fmt::format("{} exists already; nothing was made", file));
   US_TRY(make_file(paths.image, bytes, false));
-  return write_first_record(paths.record, bytes);
+  const Status made = write_first_record(paths.record, bytes);
+  if (!made) ::unlink(paths.image.c_str());
+  return made;
 }
 
 Status DiskImage::adopt(const std::string& path) {
@@ -148,7 +150,8 @@ Status DiskImage::open_record(const Options& options) {
           fmt::format("{} is not known here: there is no {}.  If it may be used, and overwritten as a "
                       "standby's: understudy disk adopt {}",
                       paths_.image, paths_.record, paths_.image));
-    US_TRY(write_first_record(paths_.record, bytes()));
+    record_ = new_record(bytes());  // in the file with the first change: who only looks takes nothing
+    return {};
   }
   US_ASSIGN(BlockFile file, open_beside(paths_.record));
   US_ASSIGN(const Bytes content, read_all(file, paths_.record));
@@ -167,6 +170,11 @@ Status DiskImage::open_record(const Options& options) {
 }
 
 Status DiskImage::write_record(const ImageRecord& next) {
+  if (!record_file_) {
+    US_TRY(make_file(paths_.record, kImageRecordFileBytes, true));
+    US_ASSIGN(BlockFile file, open_beside(paths_.record));
+    record_file_.emplace(std::move(file));
+  }
   const Bytes encoded = encode(next);
   int error = record_file_->write(image_record_offset(next), encoded);
   if (error == 0) error = record_file_->sync();

@@ -175,6 +175,22 @@ TEST_F(DiskImageTest, AStandbyMakesItsMissingImageAndAPrimaryDoesNot) {
   EXPECT_EQ((*as_standby)[0]->image.record().state, ImageState::kNew);
 }
 
+TEST_F(DiskImageTest, APrimaryThatOnlyLookedHasTakenNothing) {
+  std::ofstream(path).close();
+  fs::resize_file(path, kBytes);
+  {
+    const auto looked = DiskImage::open(path, {.adopt = true});
+    ASSERT_TRUE(looked) << looked.error().message;
+    EXPECT_EQ(looked->record().state, ImageState::kNew);
+  }
+  EXPECT_FALSE(fs::exists(path + ".us-record"));
+  auto image = DiskImage::open(path, {.adopt = true});
+  ASSERT_TRUE(image);
+  const auto live = image->record().go_live(Generation(1), {});
+  ASSERT_TRUE(live && image->write_record(*live));
+  EXPECT_TRUE(fs::exists(path + ".us-record"));
+}
+
 TEST_F(DiskImageTest, AFileOnAStandbyThatIsNotOursIsNotOverwritten) {
   std::ofstream(path).close();
   fs::resize_file(path, kBytes);
