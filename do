@@ -204,7 +204,7 @@ test_kvm_nested() {
 # The cores and what reads untrusted input: where a wrong byte would matter, and what builds in a few minutes.
 sanitized='^(base|core_.*|config)$'
 sanitize() {
-  build_in "$build_asan" "-DUS_SANITIZE=ON -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1" \
+  build_in "$build_asan" "-DUS_SANITIZE=ON -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1" \
     base_test config_test core_epoch_test core_memory_test core_net_test core_replica_test core_tcp_test core_virtio_test \
     core_disk_test core_nbd_test
   run_ctest "$build_asan" -R "$sanitized" -j "$(nproc)"

@@ -7,6 +7,9 @@ add_custom_target(unit_tests)  # builds every test program of a module
 function(us_test_program target)
   if(US_SANITIZE)
     target_compile_options(${target} PRIVATE -O0)
+    # Those that run long, instrumented, are worth compiling better.
+    set_source_files_properties(core/tcp/relay_restore_test.cc core/tcp/sender_link_test.cc core/tcp/flow_hostile_test.cc
+                                PROPERTIES COMPILE_OPTIONS -O1)
   else()
     target_compile_options(${target} PRIVATE -O1 -g1)
   endif()
