@@ -28,7 +28,8 @@ DiskFiles::DiskFiles(uint64_t seed, uint8_t id, bool garbage)
 
 Result<DiskReplica::Image> DiskFiles::open() const {
   const uint64_t slot = JournalLayout::for_staged(kDiskStaged).slot_bytes;
-  return recover_image({record.bytes(), map.bytes(), {journal.read(0, slot), journal.read(slot, slot)}}, kGranuleBytes);
+  return recover_image({record.bytes(), map.bytes(), {journal.read(0, slot), journal.read(slot, slot)}}, kGranuleBytes,
+                       kMarkKeepEpochs);
 }
 
 void DiskFiles::power_loss() {

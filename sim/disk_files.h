@@ -9,6 +9,8 @@
 namespace us::sim {
 
 inline constexpr uint32_t kGranuleBytes = 4096;
+// Marks go soon, so that one that goes too soon is missed.
+inline constexpr uint64_t kMarkKeepEpochs = 2;
 inline constexpr uint64_t kDiskWindow = 24 * 1024;
 // The window, and what was begun within it or let through for a cut.
 inline constexpr uint64_t kDiskStaged = 64 * 1024;

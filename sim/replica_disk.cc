@@ -48,6 +48,7 @@ struct Execute {
 
 ReplicaDisk::ReplicaDisk(Host& host, DiskFiles& files, Hooks hooks)
     : host_(host), files_(files), hooks_(std::move(hooks)), replica_(open(host, files), kDiskStaged) {
+  if (replica_.at()) host_.lab().judge->on_image_at(host_, *replica_.at(), files_);
   pump();
 }
 

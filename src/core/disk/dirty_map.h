@@ -117,6 +117,7 @@ class DirtyMap {
   void on_update_failed();
 
   const GranuleSet& marked() const { return marked_; }
+  uint64_t keep_epochs() const { return keep_epochs_; }
   const DirtyMapShape& shape() const { return shape_; }
 
  private:

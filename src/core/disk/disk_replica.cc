@@ -58,7 +58,7 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   if (record_.image != offer.image) {  // it was new: it becomes the other one's copy
     DirtyMapShape shape = map_.shape();
     shape.image = offer.image;
-    map_ = DirtyMap(shape);
+    map_ = DirtyMap(shape, map_.keep_epochs());
     map_.mark_all();
     new_map_ = true;
   }

@@ -4,12 +4,12 @@
 
 namespace us {
 
-Result<DiskReplica::Image> recover_image(const ImageFiles& files, uint32_t granule_bytes) {
+Result<DiskReplica::Image> recover_image(const ImageFiles& files, uint32_t granule_bytes, uint64_t keep_epochs) {
   US_ASSIGN(const ImageRecord record, decode_image_record(files.record));
   const DirtyMapShape shape{record.image, record.disk_bytes, granule_bytes};
-  Result<DirtyMap> map = DirtyMap::load(shape, files.map);
+  Result<DirtyMap> map = DirtyMap::load(shape, files.map, keep_epochs);
   if (!map) {
-    map = DirtyMap(shape);
+    map = DirtyMap(shape, keep_epochs);
     map->mark_all();
   }
   DiskReplica::Image image{record, std::move(*map), std::nullopt, record.journal_base};

@@ -16,6 +16,7 @@ struct ImageFiles {
   ByteSpan map;
   ByteSpan journal_slots[2];
 };
-Result<DiskReplica::Image> recover_image(const ImageFiles& files, uint32_t granule_bytes);
+// `keep_epochs`: DirtyMap's.
+Result<DiskReplica::Image> recover_image(const ImageFiles& files, uint32_t granule_bytes, uint64_t keep_epochs = 64);
 
 }  // namespace us
