@@ -12,7 +12,8 @@ void EpochApplier::begin(ApplyBatch batch) {
 void EpochApplier::begin_replay(JournalRecord record) {
   US_CHECK(step_ == ApplyStep::kIdle);
   record_ = std::move(record);
-  step_ = ApplyStep::kApply;
+  start_ = encode_journal_start(record_, image_);
+  step_ = ApplyStep::kSyncJournal;
 }
 
 void EpochApplier::on_done() {

@@ -31,7 +31,8 @@ class EpochApplier {
 
   // Only in kIdle.
   void begin(ApplyBatch batch);
-  // For recovery: the record is in the journal already.
+  // For recovery: the record is in the journal already.  It is synced first: a process that was killed may have left it
+  // unsynced, and if a power loss took it after it had been applied, the one before would be replayed over its epoch.
   void begin_replay(JournalRecord record);
 
   ApplyStep step() const { return step_; }
