@@ -244,7 +244,8 @@ Result<JournalSequence> DiskImage::finish_journal() {
   US_ASSIGN(const Journal journal, open_journal(kDiskStagedBytesMax));
   if (!journal.replay) return journal.last;
   const bool direct = image_.direct();
-  int error = direct ? image_.set_direct(false) : 0;  // its writes are of any length
+  int error = journal_file_->sync();  // a replayed record must not be lost afterwards: epoch_applier.h
+  if (error == 0 && direct) error = image_.set_direct(false);  // its writes are of any length
   for (const DiskWrite& write : journal.replay->batch.writes) {
     if (error != 0) break;
     error = write.kind == WriteKind::kData
