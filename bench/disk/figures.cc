@@ -4,19 +4,13 @@
 
 #include <algorithm>
 
+#include "common/statistics.h"
 #include "disk/systems.h"
 
 namespace us::bench {
 namespace {
 
 constexpr double kGoal = 0.85;
-
-double middle(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
 
 std::vector<double> values_of(const std::map<int, double>& by_round) {
   std::vector<double> out;
@@ -47,7 +41,7 @@ double DiskFigures::ratio_to_stock(const Where& where, const Series& series, boo
     if (reference == stock->second.values.end() || reference->second <= 0) continue;
     ratios.push_back((wall ? wall_rate(value, series.paused.at(round)) : value) / reference->second);
   }
-  return middle(ratios);
+  return median(ratios);
 }
 
 std::string DiskFigures::table() const {
@@ -57,10 +51,10 @@ std::string DiskFigures::table() const {
     for (const auto& [where, series] : series_) {
       if (where.load != load) continue;
       out += fmt::format("{:<18}{:<14}{:<13}{:>12.2f} {:<6}{:>10.2f}", where.load, where.metric, where.mode,
-                         middle(values_of(series.values)), series.unit, ratio_to_stock(where, series, false));
+                         median(values_of(series.values)), series.unit, ratio_to_stock(where, series, false));
       if (series.is_rate)
         out += fmt::format("{:>12.2f}{:>8.1f}%", ratio_to_stock(where, series, true),
-                           100 * middle(values_of(series.paused)));
+                           100 * median(values_of(series.paused)));
       out += "\n";
     }
   return out;
