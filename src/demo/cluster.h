@@ -31,7 +31,7 @@ struct ClusterOptions {
   // Of the guest's replicated disk: host A gets a copy, host B makes its own when it becomes the standby.  Both keep
   // theirs through power_off().  Empty: the guest has no disk.
   std::string disk_image{};
-  std::string disk_keys{};      // further lines for [[disk]]
+  std::string disk_keys{};  // further lines for [[disk]]
   std::string memory = "512M";
   int cpus = 1;
   std::string accelerator = "auto";
