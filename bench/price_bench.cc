@@ -215,7 +215,8 @@ class Bench {
   void print() const {
     for (const std::string& where : order_) {
       fmt::print("\n{}\n", where);
-      for (const auto& [what, list] : values_.at(where)) fmt::print("  {:<28} {:12.2f}\n", what, nearest_rank(list, 0.5));
+      for (const auto& [what, list] : values_.at(where))
+        fmt::print("  {:<28} {:12.2f}\n", what, nearest_rank(list, 0.5));
     }
   }
 

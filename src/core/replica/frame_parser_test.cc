@@ -90,7 +90,8 @@ TEST(FrameParser, SaysWhatIsWrong) {
   EXPECT_EQ(error_of(bytes), "replication stream: a frame starts with 0x50525358, not with the magic 0x50525355");
 
   bytes = encode(Ack{Epoch{1}}, 9);
-  EXPECT_EQ(error_of(bytes), "replication stream: Ack of protocol version 9, expected " + std::to_string(kProtocolVersionMax));
+  EXPECT_EQ(error_of(bytes),
+            "replication stream: Ack of protocol version 9, expected " + std::to_string(kProtocolVersionMax));
 
   bytes = encode(Ack{Epoch{1}});
   store_le<uint16_t>(bytes.data() + 6, 0x72);
