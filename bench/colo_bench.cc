@@ -42,7 +42,7 @@ constexpr Duration kGoOnLimit = Duration::seconds(20);
 constexpr const char* kEpoch = "25";
 
 struct Options {
-  int rounds = 2;
+  int rounds = 5;
   int kills = 3;
   bool quick = false;
   int mbit = 150;
@@ -219,7 +219,7 @@ class Bench {
 
   Status measure(const demo::Lab& lab, int round, const std::string& mode, const std::string& epoch) {
     const Client client{lab.client(), demo::kGuestAddress, "cubic", interrupted};
-    const double skip_s = 1, length_s = options_.quick ? 2 : 4;
+    const double skip_s = 1, length_s = options_.quick ? 2 : 3;
     const Key base{.mode = mode, .epoch = epoch, .mtu = 1500, .cc = "cubic", .round = round};
     US_TRY(requests(client, base));
     for (const bool on_wire : {true, false}) {
@@ -242,7 +242,7 @@ class Bench {
     key.scenario = "request-1";
     begin_pauses();
     const Instant begin = clock_now();
-    US_ASSIGN(const auto times, measure_requests(client, 1, {1000, 1, Duration::seconds(options_.quick ? 2 : 4)}));
+    US_ASSIGN(const auto times, measure_requests(client, 1, {1000, 1, Duration::seconds(options_.quick ? 2 : 3)}));
     if (times.empty()) return fail(ErrorKind::kTimeout, "no request was answered");
     for (const Duration time : times) results_.sample(key, "latency", time.to_millis_f(), "ms");
     note(key, "latency-p50", quantile_ms(times, 0.5), "ms");
@@ -353,7 +353,7 @@ class Bench {
 };
 
 double estimate(const Options& options) {
-  const double measured_s = options.quick ? 22 : 33;
+  const double measured_s = options.quick ? 20 : 23;
   return 60 + options.rounds * 5 * (measured_s + 8) + options.kills * 14;
 }
 

@@ -30,9 +30,9 @@ constexpr int kDirtySpanMb = 64;
 constexpr double kSettleSeconds = 0.5;
 
 struct Options {
-  int rounds = 2;
+  int rounds = 5;
   bool quick = false;
-  double seconds = 5;
+  double seconds = 3;
   std::vector<int> memory_mb;
   int mbit = 150;
   std::string directory, step = "price";
@@ -75,7 +75,7 @@ std::vector<Machine> make_plan(const Options& options) {
   if (options.quick) return {{512, {{kIdle, 25}, {dirty(4000), 25}, {out, 25}}}};
   std::vector<Machine> all;
   for (const int memory_mb :
-       options.memory_mb.empty() ? std::vector<int>{256, 512, 1024, 2048, 4096} : options.memory_mb) {
+       options.memory_mb.empty() ? std::vector<int>{256, 512, 1024, 4096} : options.memory_mb) {
     std::vector<Measurement> list = {{kIdle, 25}, {dirty(4000), 25}};
     if (memory_mb == 512)
       list = {{kIdle, 25},        {dirty(500), 25}, {dirty(2000), 25}, {dirty(4000), 25}, {dirty(16000), 25},

@@ -63,8 +63,8 @@ FULL = [
     tcp("unlimited", "unlimited", *loads("bulk-unlimited")),
     Step("idle-flows", "idle-flows", "bench/tcp_bench", ("--rounds", "1", *loads("idle-flows"))),
     Step("takeover", "takeover", "bench/takeover_bench", ("--kills", "50"), 720),
-    Step("price", "price", "bench/price_bench", ("--rounds", "2"), 540),
-    Step("colo", "colo", "bench/colo_bench", ("--rounds", "2"), 360),
+    Step("price", "price", "bench/price_bench", ("--rounds", str(ROUNDS)), 900),
+    Step("colo", "colo", "bench/colo_bench", ("--rounds", str(ROUNDS)), 800),
     Step("sequence", "sequence", "bench/sequence_bench", (), 90),
     Step("scale", "scale", "sim/understudy_scale", (), 30),
 ]

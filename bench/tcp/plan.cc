@@ -32,7 +32,7 @@ int flows_for(int rtt_ms, double loss) {
 
 void add_streams(std::vector<Load>& loads) {
   for (const Direction direction : kDirections)
-    loads.push_back({.scenario = "bulk", .slice = Slice::kBulk, .direction = direction, .skip_s = 1.2, .length_s = 2});
+    loads.push_back({.scenario = "bulk", .slice = Slice::kBulk, .direction = direction, .skip_s = 1.0, .length_s = 1.5});
   loads.push_back({.scenario = "both-ways", .direction = Direction::kBoth, .skip_s = 2, .length_s = 3});
   for (const Direction direction : kDirections)
     loads.push_back(
@@ -53,11 +53,11 @@ void add_wide_area(std::vector<Load>& loads) {
                          .loss = loss,
                          .flows = flows_for(rtt_ms, loss),
                          .skip_s = rtt_ms == 20 ? 1.0 : 2.0,
-                         .length_s = loss == 0 ? 1.5 : 2.5});
+                         .length_s = loss == 0 ? 1.5 : 2.0});
 }
 
 void add_exchanges(std::vector<Load>& loads) {
-  loads.push_back({.scenario = "request-1", .kind = Kind::kRequest, .slice = Slice::kMain, .bytes = 1, .length_s = 4});
+  loads.push_back({.scenario = "request-1", .kind = Kind::kRequest, .slice = Slice::kMain, .bytes = 1, .length_s = 3});
   loads.push_back({.scenario = "request-1K", .kind = Kind::kRequest, .bytes = 1024, .length_s = 4});
   for (const bool kept : {false, true})
     for (const auto& [name, bytes] : {std::pair{"10K", 10'000}, {"100K", 100'000}, {"1M", 1'000'000}})
@@ -122,7 +122,7 @@ const std::vector<std::string>& epochs_of(Slice slice, bool single) {
     case Slice::kAll:
       return single ? kLengths : kAllEpochs;
     case Slice::kMain:
-      return single ? kTwoEpochs : kAllEpochs;
+      return single ? kOneEpoch : kAllEpochs;
     case Slice::kBulk:
       return single ? kLongEpoch : kAllEpochs;
     case Slice::kFew:

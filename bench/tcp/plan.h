@@ -7,7 +7,7 @@
 // Which settings a load is run for is its *slice* of the modes and epoch lengths:
 //
 //   all    buffered and accelerated at 10, 25, 50, 100 ms and adaptive; each single optimization at the four lengths
-//   main   the same, the single optimizations at 25 and 100 ms only
+//   main   the same, the single optimizations at 25 ms only
 //   bulk   the same, the single optimizations at 100 ms only: at 25 ms a bulk transfer loses nothing yet
 //   few    buffered and accelerated at 25 and 100 ms
 //   pair   buffered and accelerated at 25 ms

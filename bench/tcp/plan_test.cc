@@ -47,7 +47,7 @@ TEST(TcpPlan, EverySliceIsAsItsTableSays) {
     return plan_for({.scenarios = {"redis"}, .slice = slice})[0].settings.size();
   };
   EXPECT_EQ(size("all"), 2u + 2 * 5 + 5 * 4);
-  EXPECT_EQ(size("main"), 2u + 2 * 5 + 5 * 2);
+  EXPECT_EQ(size("main"), 2u + 2 * 5 + 5);
   EXPECT_EQ(size("bulk"), 2u + 2 * 5 + 5 * 1);
   EXPECT_EQ(size("few"), 2u + 2 * 2);
   EXPECT_EQ(size("pair"), 2u + 2);
