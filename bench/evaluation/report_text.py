@@ -65,11 +65,10 @@ def machine(run):
 def steps(run):
     rows = []
     for step in run.steps:
-        load = step.get("load_average_before") or []
         rows.append([step.get("name", "?"), step.get("status", "?"), f"{step['seconds']:.0f}" if step.get("seconds") else "-",
-                     f"{load[0]:.1f}" if load else "-",
+                     f"{step['busy_before']:.0f} %" if "busy_before" in step else "-",
                      " ".join(str(step.get("note") or "").replace("|", "/").split())[-300:]])
-    return table(["step", "status", "s", "load before", "note"], rows)
+    return table(["step", "status", "s", "busy before", "note"], rows)
 
 
 # ---- verdicts ----
