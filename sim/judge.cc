@@ -85,6 +85,34 @@ void Judge::on_image_at(Host& host, const ImageEpoch& at, const DiskFiles&) {
   compare_image(host, it->second, "after an epoch was applied");
 }
 
+void Judge::on_guest_left(Host& host, Generation generation, const Guest& guest) {
+  host.note("the guest has left its disk, generation", generation.value());
+  left_[generation] = tags_of(guest);
+}
+
+void Judge::on_image_ended(Host& host, const ImageEpoch& last) {
+  host.note("the image is what the guest left", last.generation.value(), last.epoch.value());
+  const auto it = left_.find(last.generation);
+  if (it == left_.end()) violation("an image says that its guest has ended, and it has not");
+  compare_image(host, it->second, "after the guest's end");
+}
+
+void Judge::check_starts() {
+  const Generation newest = lab_.arbiter.newest();
+  for (HostId id : kHosts) {
+    Host& host = lab_.host(id);
+    const Result<ImageRecord> record = decode_image_record(host.files().record.bytes());
+    if (!record) violation("what an image is cannot be read: " + record.error().message);
+    const Status may =
+        may_start_from(*record, {record->image, record->disk_bytes, newest, lab_.arbiter.holder() == id});
+    if (!may && tidy_end_ == newest && tidy_end_ != Generation{})
+      violation(fmt::format("host {} may not start the VM after a tidy end: {}", to_string(id), may.error().message));
+    if (!may || record->state != ImageState::kEnded) continue;
+    if (!left_.contains(newest)) violation("an image says that its guest has ended, and it has not");
+    compare_image(host, left_.at(newest), "at a start after the guest's end");
+  }
+}
+
 // ---- who runs ----
 
 void Judge::on_restored(Host& host, SessionId session, Epoch epoch, Generation generation, const Guest& guest) {

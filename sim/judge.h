@@ -42,6 +42,12 @@ class Judge {
   void on_applied(Host& host, SessionId session, Epoch epoch, const Bytes& ram, const Bytes& device_state);
   // The host's image is at that epoch: what the guest of that cut has written, and nothing else.
   void on_image_at(Host& host, const ImageEpoch& at, const DiskFiles& files);
+  // The guest has ended for good, and this is what it leaves.
+  void on_guest_left(Host& host, Generation generation, const Guest& guest);
+  // The host's image says that it is that.
+  void on_image_ended(Host& host, const ImageEpoch& last);
+  // Both say so: from now on the VM may be started from either, whatever happens to the hosts.
+  void on_tidy_end(Generation generation) { tidy_end_ = generation; }
   void on_restored(Host& host, SessionId session, Epoch epoch, Generation generation, const Guest& guest);
   void on_running(Host& host, Generation generation, const Guest& guest);
   // Every survivor knows what leaves; nothing leaves in a generation after another host was given a later one.
@@ -60,6 +66,9 @@ class Judge {
   // ---- after each event ----
   // At most one gate is open.  While a primary may release under a lease, nobody has claimed.  Somebody can go on.
   void after_step();
+  // ---- at the end of the run ----
+  // Who may start the VM from its disk would find there what the guest left.
+  void check_starts();
 
   // The guest was ended by its user, and both hosts can know it.
   bool ended() const { return ended_; }
@@ -87,8 +96,10 @@ class Judge {
   Lab& lab_;
   std::map<std::pair<SessionId, Epoch>, Cut> cuts_;
   std::map<std::pair<uint64_t, Epoch>, std::vector<uint64_t>> tags_;  // session, epoch -> what each block holds
-  std::map<uint64_t, uint64_t> released_;                             // number -> history
-  Generation running_;                                                // the newest that ran
+  std::map<Generation, std::vector<uint64_t>> left_;                  // what each block holds after the guest's end
+  Generation tidy_end_;
+  std::map<uint64_t, uint64_t> released_;  // number -> history
+  Generation running_;                     // the newest that ran
   bool ended_ = false;
   bool user_ended_ = false;
   bool lost_ = false;

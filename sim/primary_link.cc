@@ -61,6 +61,9 @@ void PrimaryNode::on_message(const Message& message) {
   } else if (std::holds_alternative<GuestEndedAck>(message)) {
     end_acked_ = true;
     engine_.wake();
+  } else if (const auto* ended = std::get_if<DisksEnded>(&message)) {
+    disk_ended_ = disk_end_ == ended->epoch;
+    engine_.wake();
   } else if (std::holds_alternative<HandoverDone>(message)) {
     host_.note("hand-over confirmed");
     core_.on_handover_done(now);

@@ -338,7 +338,8 @@ void PrimaryNode::end_guest() {
   const PrimaryState state = core_.state();
   const bool linked =
       state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
-  if (linked && sender_) sender_->send(GuestEnded{GuestEnd::kShutdown, ""});
+  end_told_ = linked && sender_;
+  if (end_told_) sender_->send(GuestEnded{GuestEnd::kShutdown, ""});
   end_acked_ = !linked;
   end_deadline_ = host_.now() + host_.lab().times.guest_end_ack;
   const Generation generation = core_.generation();
@@ -352,10 +353,37 @@ void PrimaryNode::end_guest() {
 
 void PrimaryNode::end_guest_step() {
   const bool waited = host_.now() >= end_deadline_;
-  if (!waited && !(end_acked_ && end_mark_answered_)) return engine_.arm(end_deadline_);
-  core_.on_guest_ended();
-  settle();
+  if (core_.state() != PrimaryState::kEnded) {
+    if (!waited && !(end_acked_ && end_mark_answered_)) return engine_.arm(end_deadline_);
+    disk_ends_ = end_told_ && end_acked_ && disk_.may_end();
+    core_.on_guest_ended();
+    settle();
+    end_deadline_ = host_.now() + host_.lab().times.guest_end_ack;
+  }
+  if (disk_ends_ && !end_disk_step()) return;
   end_role(&Host::exit);
+}
+
+bool PrimaryNode::end_disk_step() {
+  if (host_.now() >= end_deadline_ || core_.state() != PrimaryState::kEnded) return true;
+  const auto again = [this] {
+    host_.post(Duration::micros(200), "the disk's end", [this] { engine_.wake(); });
+    return false;
+  };
+  if (!disk_end_) {
+    if (!disk_.may_cut()) return again();
+    disk_.set_draining(true);
+    if (!disk_.idle()) return again();
+    disk_.set_draining(false);
+    if (!disk_.may_end()) return true;  // the link has gone
+    disk_end_ = next_epoch_;
+    host_.lab().judge->on_guest_left(host_, core_.generation(), *guest_);
+    sender_->send(DisksEnd{next_epoch_, disk_.cut(next_epoch_)});
+  }
+  if (!disk_ended_) return again();
+  if (disk_.mark_ended({core_.generation(), session_.value(), *disk_end_}))
+    host_.lab().judge->on_tidy_end(core_.generation());
+  return true;
 }
 
 void PrimaryNode::on_qemu_failure() {

@@ -55,6 +55,7 @@ ReplicaDisk::ReplicaDisk(Host& host, DiskFiles& files, Hooks hooks)
 Status ReplicaDisk::on_message(const Message& message, Generation generation, SessionId session) {
   if (const auto* offer = std::get_if<DiskOffer>(&message)) {
     session_ = session;
+    if (replica_.broken()) replica_.recover();
     const DiskReplica::Answer answer = replica_.begin_session(to_offer(*offer, generation, session));
     for (Bytes& frame : answer_frames(DiskIndex{0}, answer, kProtocolVersionMax)) hooks_.reply(std::move(frame));
   } else {
@@ -64,11 +65,23 @@ Status ReplicaDisk::on_message(const Message& message, Generation generation, Se
   return {};
 }
 
-Status ReplicaDisk::check(Epoch epoch, ByteSpan bytes) const {
+Result<DiskBarrier::Count> ReplicaDisk::count_of(Epoch epoch, ByteSpan bytes) const {
   US_ASSIGN(const DiskBarrier barrier, decode_disk_barrier(bytes));
   if (barrier.epoch != epoch || barrier.disks.size() != 1)
     return fail(ErrorKind::kProtocol, "the barrier is of another epoch");
-  return replica_.check(epoch, barrier.disks.front());
+  return barrier.disks.front();
+}
+
+Status ReplicaDisk::check(Epoch epoch, ByteSpan barrier) const {
+  US_ASSIGN(const DiskBarrier::Count count, count_of(epoch, barrier));
+  return replica_.check(epoch, count);
+}
+
+Status ReplicaDisk::end(Epoch last, ByteSpan barrier) {
+  US_ASSIGN(const DiskBarrier::Count count, count_of(last, barrier));
+  US_TRY(replica_.end(last, count));
+  pump();
+  return {};
 }
 
 bool ReplicaDisk::ready(Epoch epoch) {
@@ -103,6 +116,7 @@ void ReplicaDisk::execute(const DiskReplica::Op& op) {
   Execute with{files_};
   const bool fine = std::visit(with, op);
   const std::optional<ImageEpoch> before = replica_.at();
+  const bool ended_before = replica_.ended();
   if (!fine) {
     replica_.on_op_failed();
     if (replica_.broken()) return hooks_.broken("the standby's image cannot be written");
@@ -116,6 +130,7 @@ void ReplicaDisk::execute(const DiskReplica::Op& op) {
     replica_.on_op_done();
   }
   if (replica_.at() && replica_.at() != before) host_.lab().judge->on_image_at(host_, *replica_.at(), files_);
+  if (replica_.ended() && !ended_before) host_.lab().judge->on_image_ended(host_, replica_.record().at);
   hooks_.changed();
   for (Bytes& frame : take_reply_frames(DiskIndex{0}, replica_, kProtocolVersionMax)) hooks_.reply(std::move(frame));
   pump();

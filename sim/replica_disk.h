@@ -27,11 +27,13 @@ class ReplicaDisk {
   Status check(Epoch epoch, ByteSpan barrier) const;
   bool ready(Epoch epoch);
   void commit(Epoch epoch);
+  Status end(Epoch last, ByteSpan barrier);
   void end_session();
   DiskReplica& replica() { return replica_; }
   void pump();
 
  private:
+  Result<DiskBarrier::Count> count_of(Epoch epoch, ByteSpan barrier) const;
   void execute(const DiskReplica::Op& op);
 
   Host& host_;

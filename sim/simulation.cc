@@ -36,6 +36,7 @@ class Run {
       result.fault_steps = lab_.world.steps();
       calm(lab_);
       settle_down();
+      lab_.judge->check_starts();
       result.passed = true;
     } catch (const Violation& violation) {
       result.violation = violation.what();

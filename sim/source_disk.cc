@@ -159,6 +159,15 @@ std::vector<Bytes> SourceDisk::take_frames() {
 
 Bytes SourceDisk::cut(Epoch epoch) { return encode(DiskBarrier{epoch, {source_.cut()}}); }
 
+bool SourceDisk::mark_ended(const ImageEpoch& last) {
+  const Result<ImageRecord> next = record_.end(last, record_.journal_base);
+  // Not before the record has followed the generation.
+  if (record_busy_ || !next || !files_.image.sync() || !files_.write_record(*next)) return false;
+  record_ = *next;
+  host_.lab().judge->on_image_ended(host_, last);
+  return true;
+}
+
 // ---- by itself ----
 
 void SourceDisk::sync_now_and_then() {

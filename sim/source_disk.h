@@ -41,6 +41,9 @@ class SourceDisk {
   bool resynchronised() const { return source_.resynchronised(); }
   // The guest stands, and idle().  The barrier of the epoch.
   Bytes cut(Epoch epoch);
+  bool may_end() const { return source_.state() == DiskSource::State::kFollowed && source_.durable() != Epoch{}; }
+  // The standby's image is what the guest left, at `last`: this one too, and it says so.  False: that failed.
+  bool mark_ended(const ImageEpoch& last);
 
  private:
   struct Write {

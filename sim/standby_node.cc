@@ -45,7 +45,7 @@ StandbyNode::StandbyNode(Host& host)
                  },
              .changed =
                  [this] {
-                   if (whole_waits_) receiver_.wake();
+                   if (whole_waits_ || end_deadline_) receiver_.wake();
                  },
              .broken =
                  [this](const char* why) {
@@ -68,8 +68,11 @@ void StandbyNode::receiver_turn() {
     case StandbyState::kTakingOver:
       return take_over();
     case StandbyState::kEnded:
-      over_ = true;
-      return host_.exit();
+      if (disk_has_ended()) {
+        over_ = true;
+        return host_.exit();
+      }
+      break;
     case StandbyState::kClaiming:
       return;
     case StandbyState::kWaiting:
@@ -132,6 +135,8 @@ void StandbyNode::greet(Caller& caller, const Hello& hello) {
   broken_ = nullptr;
   staged_.clear();
   handover_ = false;
+  end_deadline_.reset();
+  last_epoch_.reset();
   std::fill(ram_.begin(), ram_.end(), uint8_t{0});
   host_.note("follows session", session_.value());
   settle();
@@ -164,11 +169,18 @@ Status StandbyNode::handle_frame(const Frame& frame) {
     case FrameType::kSyncRoundEnd:
       return handle_sync(message);
     case FrameType::kGuestEnded:
+      if (core_.state() == StandbyState::kHolding) end_deadline_ = host_.now() + host_.lab().times.guest_end_ack * 2;
       core_.on_guest_ended();
       if (core_.state() == StandbyState::kEnded) host_.lab().judge->on_end_told();
       reply(GuestEndedAck{});
       settle();
       return {};
+    case FrameType::kDisksEnd: {
+      const auto& end = std::get<DisksEnd>(message);
+      US_TRY(disk_.end(end.epoch, end.barrier));
+      last_epoch_ = end.epoch;
+      return {};
+    }
     case FrameType::kHandoverGo:
       handover_ = true;
       core_.on_handover_go(host_.now());
@@ -247,6 +259,19 @@ void StandbyNode::apply() {
 
 void StandbyNode::reply(const Message& message) {
   if (stream_) stream_->send(1, encode(message));
+}
+
+bool StandbyNode::disk_has_ended() {
+  if (!end_deadline_) return true;
+  if (last_epoch_ && disk_.replica().ended()) {
+    reply(DisksEnded{*last_epoch_});
+    return true;
+  }
+  if (host_.now() < *end_deadline_ && (stream_ || last_epoch_)) {
+    receiver_.arm(*end_deadline_);
+    return false;
+  }
+  return true;
 }
 
 void StandbyNode::close_stream(const char* why) {

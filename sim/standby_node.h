@@ -55,6 +55,7 @@ class StandbyNode {
   void close_stream(const char* why);
   void take_over();
   void finish_disk();
+  bool disk_has_ended();
   void restore();
 
   // ---- coordinator ----
@@ -76,7 +77,9 @@ class StandbyNode {
   bool over_ = false;
   bool whole_waits_ = false;  // a whole epoch waits until it is known whether this standby still follows
   bool handover_ = false;
-  const char* broken_ = nullptr;  // the disk cannot go on with the session
+  std::optional<Instant> end_deadline_;  // the guest has ended, and its last writes are awaited until then
+  std::optional<Epoch> last_epoch_;      // of the disk; they have come
+  const char* broken_ = nullptr;         // the disk cannot go on with the session
   bool taking_over_ = false, disk_live_ = false;
 
   SessionId session_;

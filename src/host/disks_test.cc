@@ -1,7 +1,9 @@
 // PrimaryDisks and StandbyDisks with real images, real threads and an NBD client in QEMU's place; the frames between
 // them go through the real codec.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <condition_variable>
@@ -77,9 +79,9 @@ class DisksTest : public testing::Test {
               return std::make_unique<FaultyDiskIo>(std::move(io), faults);
             }};
   }
-  void make_primary_image() {
+  void make_primary_image(uint64_t data_bytes = 3 * kMiB) {
     std::ofstream file(image("a"), std::ios::binary);
-    const Bytes data = pattern(1, 3 * kMiB);
+    const Bytes data = pattern(1, data_bytes);
     file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
     file.close();
     fs::resize_file(image("a"), kBytes);
@@ -394,6 +396,113 @@ TEST_F(DisksTest, ASlowStandbyMakesTheGuestWaitAndMemoryStaysBounded) {
   EXPECT_TRUE(eventually([&] { return !primary->status().at(0).contains("standby_error"); }));
   EXPECT_TRUE(primary->may_cut());
   EXPECT_EQ(troubles(), "");
+}
+
+TEST_F(DisksTest, AfterATidyEndEitherImageStartsTheVmAndThenTheOtherDoesNot) {
+  make_primary_image();
+  start_primary();
+  start_standby();
+  connect(Generation(1), Epoch(1));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  EXPECT_FALSE(primary->may_end());
+  epoch();
+  EXPECT_EQ(client->write(5 * kMiB, pattern(4, 4096)), NbdError::kNone);
+  ASSERT_TRUE(eventually([&] { return primary->may_end(); }));
+  primary->begin_cut();
+  client->flush();
+  const Result<Bytes> barrier = primary->cut(next_epoch);
+  primary->end_cut();
+  ASSERT_TRUE(barrier);
+  send_frames();
+  EXPECT_FALSE(standby->end(next_epoch.next(), *barrier));
+  const Status ends = standby->end(next_epoch, *barrier);
+  ASSERT_TRUE(ends) << ends.error().message;
+  ASSERT_TRUE(eventually([&] { return standby->ended(); }));
+  ASSERT_TRUE(primary->sync_images());
+  const Status marked = primary->mark_ended({Generation(1), kSession, next_epoch});
+  ASSERT_TRUE(marked) << marked.error().message;
+  client.reset();
+  disconnect();
+  primary.reset();
+  standby.reset();
+  EXPECT_TRUE(content(image("a")) == content(image("b")));
+  for (const char* host : {"a", "b"}) {
+    auto opened = PrimaryDisks::open(config(host), options(host));
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_TRUE((*opened)->may_go_live(Generation(1), false, false)) << host;
+  }
+  {
+    auto first = PrimaryDisks::open(config("b"), options("b"));
+    ASSERT_TRUE(first);
+    ASSERT_TRUE((*first)->go_live(Generation(2), Generation(1), false, false));
+  }
+  auto late = PrimaryDisks::open(config("a"), options("a"));
+  ASSERT_TRUE(late);
+  const Status live = (*late)->go_live(Generation(3), Generation(2), false, false);
+  ASSERT_FALSE(live);
+  EXPECT_THAT(live.error().message, HasSubstr("the guest of generation 1 ended on it, and generation 2 has run since"));
+}
+
+// The standby's image is a file that takes every write and syncs nothing, as when the kernel has dropped the pages.
+TEST_F(DisksTest, AStandbyWhoseSyncFailedIsSynchronisedAnewByItself) {
+  make_primary_image(kBytes);  // nothing to be made a hole, which that file refuses
+  start_primary();
+  start_standby();
+  int fd = -1;
+  for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (fs::read_symlink(entry, gone) == image("b")) fd = std::stoi(entry.path().filename());
+  }
+  ASSERT_GE(fd, 0);
+  const int kept = ::dup(fd);
+  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::dup2(null, fd), fd);
+  connect(Generation(1), Epoch(1));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  primary->begin_cut();
+  const Result<Bytes> barrier = primary->cut(next_epoch);
+  primary->end_cut();
+  send_frames();
+  ASSERT_TRUE(barrier && standby->check(next_epoch, *barrier));
+  EXPECT_FALSE(standby->ready(next_epoch));
+  ASSERT_TRUE(eventually([&] { return troubles() != ""; }));
+  EXPECT_THAT(troubles(), HasSubstr("disk.img: sync: Invalid argument"));
+  EXPECT_THAT(standby->obstacle().value_or(""), HasSubstr("disk.img: sync: Invalid argument"));
+  disconnect();
+  ASSERT_EQ(::dup2(kept, fd), fd);
+  for (const int other : {kept, null}) ::close(other);
+  ASSERT_TRUE(eventually([&] { return !standby->obstacle(); }));
+  trouble.clear();
+  connect(Generation(1), Epoch(2));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  epoch();
+  ASSERT_TRUE(durable_to(Epoch(2)));
+  EXPECT_TRUE(content(image("a")) == content(image("b")));
+  EXPECT_EQ(troubles(), "");
+}
+
+TEST_F(DisksTest, AStandbyThatCannotWriteIsReportedOnceItHasDoneSoForAWhile) {
+  make_primary_image();
+  start_primary();
+  start_standby();
+  connect(Generation(1), Epoch(1));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  epoch();
+  ASSERT_TRUE(durable_to(Epoch(1)));
+  const auto failure = [&](Duration patience) { return primary->take_standby_failure(clock_now(), patience); };
+  EXPECT_FALSE(failure(Duration{}));
+  faults_b->write_error = ENOSPC;
+  EXPECT_EQ(client->write(0, pattern(2, 4096)), NbdError::kNone);
+  epoch();
+  ASSERT_TRUE(eventually([&] { return standby->obstacle().has_value(); }));
+  EXPECT_FALSE(failure(Duration::seconds(3600)));
+  std::optional<std::string> said;
+  ASSERT_TRUE(eventually([&] { return (said = failure(Duration::millis(20))).has_value(); }));
+  EXPECT_THAT(*said, HasSubstr("No space left on device"));
+  EXPECT_FALSE(failure(Duration{})) << "once";
+  faults_b->write_error = 0;
+  EXPECT_TRUE(eventually([&] { return !standby->obstacle(); }));
+  ASSERT_TRUE(durable_to(Epoch(2)));
 }
 
 TEST_F(DisksTest, TheOldPrimaryBecomesAStandbyAndOnlyWhatDiffersIsCopied) {

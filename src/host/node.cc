@@ -287,6 +287,8 @@ void Node::watch_signals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  // A limit on the size of files is an error of the write, like a full disk.
+  std::signal(SIGXFSZ, SIG_IGN);
   // Blocked in every thread started from here on; the watcher alone receives them.
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread([this, signals] {

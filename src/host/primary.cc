@@ -15,6 +15,8 @@ constexpr size_t kSparesMax = 4;
 // A cut waits so long for a sync that an earlier one has put off, and looks so often.
 constexpr Duration kOwedSyncPatience = Duration::millis(10);
 constexpr Duration kDiskPoll = Duration::millis(1);
+// A standby's disk may fail for so long before the standby is given up.
+constexpr Duration kDiskFailurePatience = Duration::seconds(5);
 
 }  // namespace
 
@@ -77,6 +79,7 @@ RoleOutcome Primary::run() {
     const PrimaryState state = coordinator_->state();
     log_state(state);
     handle_audit(state, now);
+    handle_disks(state, now);
     if (auto outcome = step(state, now)) return *outcome;
     if (coordinator_->state() == state) wait_for_something(state, clock_now());
   }
@@ -278,6 +281,17 @@ void Primary::handle_audit(PrimaryState state, Instant now) {
   if (!condemned) return spdlog::error("the standby cannot be told now; its copy may still be taken over from");
   spdlog::error("the standby's copy is wrong and is given up; it is synchronised anew, in full");
   sender_->send_message(CopyWrong{audit_.last_epoch(), *difference});
+}
+
+void Primary::handle_disks(PrimaryState state, Instant now) {
+  if (state != PrimaryState::kProtected) return;
+  const std::optional<std::string> failure = disks_->take_standby_failure(now, kDiskFailurePatience);
+  if (!failure) return;
+  const std::string reason = "the standby's disk cannot be written (" + *failure + ")";
+  const bool condemned = coordinator_->with_core([&](PrimaryCore& core) { return core.condemn_copy(reason, now); });
+  if (!condemned) return;
+  spdlog::error("{}; the standby is given up until it can", reason);
+  sender_->send_message(CopyWrong{next_epoch_, reason});
 }
 
 // ---- commands ----

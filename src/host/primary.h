@@ -78,12 +78,18 @@ class Primary {
   std::optional<RoleOutcome> cut(bool final);
   // Nothing about the disks speaks against a cut now.
   bool disks_may_cut(Instant now) const;
+  // A standby whose disk cannot be written is given up: it could not take over, and the guest would wait for it.
+  void handle_disks(PrimaryState state, Instant now);
   // They are this host's no more.
   void let_go_of_disks();
   // The images say in which generation the VM runs here.
   void follow_generation();
   std::optional<RoleOutcome> hand_over_step();
   std::optional<RoleOutcome> end_guest(GuestEnd reason, const std::string& text);
+  // Brings the standby's images to what the guest leaves; the last epoch, if they are there.
+  std::optional<Epoch> end_disks();
+  // False: it did not come true in time.
+  bool await(Duration limit, const std::function<bool()>& holds);
   RoleOutcome on_qemu_failure(const Error& error);
   void note_guest_event(const nlohmann::json& event);
   void log_reset(Instant now);

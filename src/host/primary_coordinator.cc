@@ -57,6 +57,7 @@ void PrimaryCoordinator::attach(const StandbyPeer& peer) {
     parser_->establish(peer.version);
     sequence_ = peer_sequence_ = peer_sent_at_ = 0;
     sync_acked_ = {};
+    disks_ended_ = {};
     next_heartbeat_ = now;
     cut_at_.clear();
     audit_answers_.clear();
@@ -113,7 +114,7 @@ void PrimaryCoordinator::settle() {
 PrimaryCoordinator::View PrimaryCoordinator::view() const {
   const std::lock_guard lock(mutex_);
   return {core_.state(), core_.generation(), core_.committed(), core_.last_cut(), core_.covered(), core_.last_reason(),
-          commit_,       heartbeat_rtt_,     sync_acked_,       guest_end_acked_, applied_epoch_};
+          commit_,       heartbeat_rtt_,     sync_acked_,       guest_end_acked_, disks_ended_,    applied_epoch_};
 }
 
 void PrimaryCoordinator::run() {
@@ -186,6 +187,9 @@ void PrimaryCoordinator::on_message(const Message& message, Instant now) {
     engine_wake_.signal();
   } else if (std::holds_alternative<GuestEndedAck>(message)) {
     guest_end_acked_ = true;
+    engine_wake_.signal();
+  } else if (const auto* disks = std::get_if<DisksEnded>(&message)) {
+    disks_ended_ = disks->epoch;
     engine_wake_.signal();
   } else if (std::holds_alternative<HandoverDone>(message)) {
     core_.on_handover_done(now);

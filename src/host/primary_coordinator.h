@@ -79,6 +79,7 @@ class PrimaryCoordinator {
     Duration heartbeat_rtt;  // the latest
     SyncRound sync_acked;
     bool guest_end_acked;
+    Epoch disks_ended;  // the standby's images are at the guest's last epoch; 0: it has not said so
     uint64_t applied_epoch;
   };
   View view() const;
@@ -122,6 +123,7 @@ class PrimaryCoordinator {
   Duration heartbeat_rtt_;
   SyncRound sync_acked_;
   bool guest_end_acked_ = false;
+  Epoch disks_ended_;
   uint64_t applied_epoch_ = 0;
   std::map<Epoch, Instant> cut_at_;
   Epoch noted_cut_;

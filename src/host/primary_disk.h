@@ -53,6 +53,10 @@ class PrimaryDisk final : public DiskRole {
   // DiskAnswer, DiskMarks, DiskSumAnswers, DiskProgress, DiskTrouble.
   Status on_message(const Message& message);
   bool resynchronised() const;
+  // The standby's image follows, so the guest's end can be brought to it.
+  bool may_end() const;
+  // The standby's image has been failing for `patience`: what it says.  Once for each time.
+  std::optional<std::string> take_standby_failure(Instant now, Duration patience);
 
   // ---- the cut ----
   void begin_cut();
@@ -144,6 +148,7 @@ class PrimaryDisk final : public DiskRole {
   std::function<void()> cut_wake_;
   std::string error_;            // the first one
   std::string standby_trouble_;  // what the standby says of its disk
+  Instant standby_trouble_since_ = Instant::far_future();
   struct Counters {
     uint64_t reads = 0, read_bytes = 0;
     uint64_t writes = 0, written_bytes = 0;

@@ -40,6 +40,7 @@ void PrimaryDisk::begin_session(Epoch first, uint16_t version, std::function<voi
     version_ = version;
     frames_ready_ = std::move(frames_ready);
     standby_trouble_.clear();
+    standby_trouble_since_ = Instant::far_future();
     source_.begin_session(first);
     first_frames_ = {offer_frame(source_, first, version)};
     ready = frames_ready_;
@@ -74,6 +75,8 @@ Status PrimaryDisk::on_message(const Message& message) {
       if (trouble->text.empty() != standby_trouble_.empty())
         spdlog::warn("{}: the standby's image {}", disk_.name,
                      trouble->text.empty() ? "can be written again" : "cannot be written: " + trouble->text);
+      if (trouble->text.empty() || standby_trouble_.empty())
+        standby_trouble_since_ = trouble->text.empty() ? Instant::far_future() : clock_now();
       standby_trouble_ = trouble->text;
       return {};
     }
@@ -93,6 +96,20 @@ Status PrimaryDisk::on_message(const Message& message) {
 bool PrimaryDisk::resynchronised() const {
   const std::lock_guard lock(mutex_);
   return source_.resynchronised();
+}
+
+bool PrimaryDisk::may_end() const {
+  const std::lock_guard lock(mutex_);
+  return source_.state() == DiskSource::State::kFollowed && source_.durable() != Epoch{};
+}
+
+std::optional<std::string> PrimaryDisk::take_standby_failure(Instant now, Duration patience) {
+  const std::lock_guard lock(mutex_);
+  if (standby_trouble_.empty() || standby_trouble_since_ == Instant::far_future() ||
+      now - standby_trouble_since_ < patience)
+    return std::nullopt;
+  standby_trouble_since_ = Instant::far_future();
+  return standby_trouble_;
 }
 
 // ---- the cut ----

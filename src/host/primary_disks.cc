@@ -12,8 +12,7 @@ namespace {
 Status judge(const LocalDisk& disk, Generation newest, bool newest_was_here, bool force) {
   const ImageRecord& record = disk.image.record();
   const Status allowed = may_start_from(record, {record.image, disk.image.bytes(), newest, newest_was_here});
-  const bool served =
-      record.state == ImageState::kNew || record.state == ImageState::kLive || record.state == ImageState::kConsistent;
+  const bool served = record.state != ImageState::kStale && record.state != ImageState::kSyncing;
   if (allowed || (force && served)) return {};
   return fail(allowed.error().kind, fmt::format("{}: {}", disk.image.path(), allowed.error().message));
 }
@@ -102,6 +101,12 @@ Status PrimaryDisks::on_message(const Message& message) {
   return disks_[static_cast<size_t>(it - local_.begin())]->on_message(message);
 }
 
+std::optional<std::string> PrimaryDisks::take_standby_failure(Instant now, Duration patience) {
+  for (const auto& disk : disks_)
+    if (auto what = disk->take_standby_failure(now, patience)) return what;
+  return std::nullopt;
+}
+
 bool PrimaryDisks::ready_to_cut() const {
   return std::ranges::all_of(disks_, [](const auto& disk) { return disk->resynchronised(); });
 }
@@ -155,6 +160,19 @@ Status PrimaryDisks::mark_stale(Generation other) {
 
 Status PrimaryDisks::sync_images() {
   for (const auto& disk : disks_) US_TRY(disk->sync());
+  return {};
+}
+
+bool PrimaryDisks::may_end() const {
+  return !disks_.empty() && std::ranges::all_of(disks_, [](const auto& disk) { return disk->may_end(); });
+}
+
+Status PrimaryDisks::mark_ended(const ImageEpoch& last) {
+  for (const auto& disk : local_) {
+    const ImageRecord& record = disk->image.record();
+    US_ASSIGN(const ImageRecord ended, record.end(last, record.journal_base));
+    US_TRY(disk->image.write_record(ended));
+  }
   return {};
 }
 

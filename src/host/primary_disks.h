@@ -55,6 +55,9 @@ class PrimaryDisks {
   std::vector<Bytes> take_frames(size_t bytes_max = size_t{1} << 20);
   // A message about a disk (disk_of()).  Errors: the standby has failed, and the session must end.
   Status on_message(const Message& message);
+  // An image of the standby has been failing for `patience`: what it says.  The guest must not wait for it for ever,
+  // and the standby could not take over.  Once for each time.
+  std::optional<std::string> take_standby_failure(Instant now, Duration patience);
   // Every disk has been synchronised: the first epoch may be cut.
   bool ready_to_cut() const;
 
@@ -80,6 +83,11 @@ class PrimaryDisks {
   Status mark_stale(Generation other);
   // The guest has ended: everything written is on the medium.
   Status sync_images();
+  // The standby follows with every disk: a last cut, with the guest standing for good, makes its images what the guest
+  // left.
+  bool may_end() const;
+  // It has said that they are, at `last`; so are these, after sync_images(), and they say so from now on, durably.
+  Status mark_ended(const ImageEpoch& last);
 
   nlohmann::json status() const;
 

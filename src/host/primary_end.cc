@@ -11,6 +11,9 @@ using Json = nlohmann::json;
 
 constexpr Duration kResetLogInterval = Duration::millis(100);
 constexpr Duration kGuestEndAckTimeout = Duration::seconds(2);
+constexpr Duration kQemuTimeout = Duration::seconds(10);
+// For the standby to write a window of writes, on a slow disk.
+constexpr Duration kDisksEndTimeout = Duration::seconds(10);
 
 }  // namespace
 
@@ -86,20 +89,51 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
   // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
   if (const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text); !marked)
     spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
-  if (linked && sender_) {
-    const Instant deadline = clock_now() + kGuestEndAckTimeout;
-    while (clock_now() < deadline && !coordinator_->view().guest_end_acked) {
-      wait_readable(wake_.fd(), std::min(deadline, clock_now() + Duration::millis(50)));
-      wake_.drain();
-    }
-    if (!coordinator_->view().guest_end_acked)
-      spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
-  }
-  if (const Status synced = disks_->sync_images(); !synced)
-    spdlog::error("the last writes of the guest may not be on its disks: {}", synced.error().message);
+  const bool told =
+      linked && sender_ && await(kGuestEndAckTimeout, [this] { return coordinator_->view().guest_end_acked; });
+  if (linked && sender_ && !told)
+    spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
+  // From here on the standby owes no sign of life.
   coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
+  const std::optional<Epoch> last = told ? end_disks() : std::nullopt;
+  Status kept = disks_->sync_images();
+  if (!kept) spdlog::error("the last writes of the guest may not be on its disks: {}", kept.error().message);
+  if (kept && last) kept = disks_->mark_ended({disks_generation_, peer_->session.value(), *last});
+  if (last && kept)
+    spdlog::info("the disks' images of both hosts hold all that the guest has written: either may start it again");
+  else if (!disks_->empty())
+    spdlog::warn("only the disks' images of this host are sure to hold all that the guest has written: start it here");
   close_link();
   return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};
+}
+
+bool Primary::await(Duration limit, const std::function<bool()>& holds) {
+  const Instant deadline = clock_now() + limit;
+  while (!holds()) {
+    const Instant now = clock_now();
+    if (now >= deadline) return false;
+    wait_readable(wake_.fd(), std::min(deadline, now + Duration::millis(50)));
+    wake_.drain();
+  }
+  return true;
+}
+
+std::optional<Epoch> Primary::end_disks() {
+  if (!peer_ || peer_->version < kDiskEndVersion || !disks_->may_end()) return std::nullopt;
+  // Too much at once is more than it can take (DiskSource::may_cut()).
+  if (!await(kDisksEndTimeout, [this] { return disks_->may_cut(); })) return std::nullopt;
+  disks_->begin_cut();  // QEMU finishes what is in flight, and that must not wait for room
+  const Status stopped = vm_->qmp().execute("stop", nullptr, kQemuTimeout).map([](const Json&) {});
+  const Epoch last = next_epoch_;
+  const Result<Bytes> barrier = stopped ? disks_->cut(last) : tl::unexpected<Error>(stopped.error());
+  disks_->end_cut();
+  if (!barrier) {
+    spdlog::warn("the standby's disks do not get the guest's last writes: {}", barrier.error().message);
+    return std::nullopt;
+  }
+  sender_->send_after_disks(DisksEnd{last, *barrier});
+  if (await(kDisksEndTimeout, [&] { return coordinator_->view().disks_ended == last; })) return last;
+  return std::nullopt;
 }
 
 RoleOutcome Primary::on_qemu_failure(const Error& error) {

@@ -23,6 +23,9 @@ constexpr Duration kAnswerTimeout = Duration::millis(500);
 constexpr size_t kCallersMax = 8;
 // For the disks to write what has committed: a window of writes, on a slow disk.
 constexpr Duration kDiskTakeover = Duration::seconds(30);
+// For the guest's last writes to come and be written.
+constexpr Duration kDisksEnd = Duration::seconds(15);
+constexpr Duration kDisksEndPoll = Duration::millis(20);
 // Epochs are staged whole, so a huge one must fit; a quarter of the guest's memory is the intention, and the floor
 // keeps small guests from being refused a burst.
 constexpr uint64_t kStagingBytesFloor = 256u << 20;
@@ -113,7 +116,8 @@ std::optional<RoleOutcome> Standby::step() {
     case StandbyState::kTakingOver:
       return take_over();
     case StandbyState::kEnded:
-      return RoleOutcome{RoleEnd::kGuestEnded, guest_end_text_};
+      if (disks_have_ended(clock_now())) return RoleOutcome{RoleEnd::kGuestEnded, guest_end_text_};
+      break;
     case StandbyState::kClaiming:
       return std::nullopt;  // the stream waits until it is known whether it still counts
     default:
@@ -140,6 +144,7 @@ void Standby::wait_for_something() {
   }
   const int64_t wait_ns = (callers_.empty() ? kIdleWait : Duration::millis(100)).to_nanos();
   timespec timeout{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+  if (end_deadline_) timeout = {0, kDisksEndPoll.to_nanos()};
   if (audit_.busy()) timeout = {};
   ::ppoll(waiting.data(), waiting.size(), &timeout, nullptr);
   wake_.drain();
@@ -199,6 +204,10 @@ void Standby::greet(Caller& caller, const Hello& hello) {
     reply.verdict = HelloVerdict::kOtherProtocol;
     reply.reason = "the primary's understudy is too old for disks";
   }
+  if (const auto obstacle = disks_->obstacle(); reply.verdict == HelloVerdict::kAccepted && obstacle) {
+    reply.verdict = HelloVerdict::kNotReady;
+    reply.reason = "its disk cannot be written: " + *obstacle;
+  }
   if (reply.verdict == HelloVerdict::kAccepted) {
     const SocketAddress heartbeat_to = caller.address.with_port(hello.heartbeat_port);
     if (!coordinator_->attach(hello.generation, failover_from(hello), hello.session, reply.version, heartbeat_to)) {
@@ -222,6 +231,8 @@ void Standby::greet(Caller& caller, const Hello& hello) {
   staged_.clear();
   relays_.begin_session();
   handover_ = false;
+  end_deadline_.reset();
+  last_epoch_.reset();
   {
     const std::lock_guard lock(status_mutex_);
     primary_node_ = hello.node;
@@ -247,7 +258,8 @@ void Standby::read_stream() {
       // Not one frame more than the state allows: what follows may have to wait for the arbiter, or for the disks.
       if (awaits_disks_) return;
       const StandbyState state = coordinator_->view().state;
-      if (!stream_ || (state != StandbyState::kSyncing && state != StandbyState::kHolding)) return;
+      const bool awaits_end = state == StandbyState::kEnded && end_deadline_ && !last_epoch_;
+      if (!stream_ || (state != StandbyState::kSyncing && state != StandbyState::kHolding && !awaits_end)) return;
     }
     const std::span<uint8_t> room = parser_->room();
     const ssize_t n = ::recv(stream_.get(), room.data(), room.size(), MSG_DONTWAIT);
@@ -283,9 +295,13 @@ Status Standby::handle_frame(const Frame& frame) {
     }
     case FrameType::kGuestEnded:
       guest_end_text_ = std::get<GuestEnded>(message).text;
+      if (coordinator_->view().state == StandbyState::kHolding && !disks_->empty() && version_ >= kDiskEndVersion)
+        end_deadline_ = clock_now() + kDisksEnd;
       coordinator_->with_core([](StandbyCore& core) { core.on_guest_ended(); });
       send_to_primary(GuestEndedAck{});
       return {};
+    case FrameType::kDisksEnd:
+      return end_disks(std::get<DisksEnd>(message));
     case FrameType::kHandoverGo:
       handover_ = true;
       coordinator_->with_core([](StandbyCore& core) { core.on_handover_go(clock_now()); });
@@ -440,6 +456,25 @@ void Standby::serve_disks() {
   }
   for (const Bytes& frame : frames) send_bytes_to_primary(frame);
   if (!failure.empty()) close_stream(failure);
+}
+
+Status Standby::end_disks(const DisksEnd& end) {
+  if (!end_deadline_) return fail(ErrorKind::kProtocol, "the disks' end before the guest's");
+  US_TRY(disks_->end(end.epoch, end.barrier));
+  last_epoch_ = end.epoch;
+  return {};
+}
+
+bool Standby::disks_have_ended(Instant now) {
+  if (!end_deadline_) return true;
+  if (last_epoch_ && disks_->ended()) {
+    send_to_primary(DisksEnded{*last_epoch_});
+    spdlog::info("the disks' images hold all that the guest has written: either host may start it again");
+    return true;
+  }
+  if (now < *end_deadline_ && (stream_ || last_epoch_)) return false;
+  spdlog::warn("the disks' images may lack the last writes of the guest: start it on the other host");
+  return true;
 }
 
 void Standby::close_stream(const std::string& reason) {

@@ -73,8 +73,11 @@ class Standby {
   void send_to_primary(const Message& message);
   void send_bytes_to_primary(ByteSpan bytes);
   void begin_disk_session(const Hello& hello);
+  Status end_disks(const DisksEnd& end);
   // What the disks' threads want sent, or have found out.
   void serve_disks();
+  // The guest has ended: nothing of its last writes is on its way any more, and the primary knows.
+  bool disks_have_ended(Instant now);
   void close_stream(const std::string& reason);
   RoleOutcome take_over();
   void log_state(StandbyState state);
@@ -98,9 +101,11 @@ class Standby {
   Generation session_generation_;  // the primary's, and
   SessionId session_;              // the session's: they name its epochs
   std::optional<FrameParser> parser_;
-  bool memory_used_ = false;   // the guest's memory holds something of an earlier session
-  bool awaits_disks_ = false;  // the first epoch is whole, and the images are not consistent yet
-  bool handover_ = false;      // the primary has told us to go
+  bool memory_used_ = false;             // the guest's memory holds something of an earlier session
+  bool awaits_disks_ = false;            // the first epoch is whole, and the images are not consistent yet
+  bool handover_ = false;                // the primary has told us to go
+  std::optional<Instant> end_deadline_;  // the guest has ended, and its last writes are awaited until then
+  std::optional<Epoch> last_epoch_;      // of the disks; they have come
 
   // Of the last committed epoch.
   Bytes device_state_;

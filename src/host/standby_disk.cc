@@ -16,6 +16,8 @@ namespace us {
 namespace {
 
 constexpr Duration kRetryEvery = Duration::seconds(1);
+// Between a session that cannot go on and the next: each begins with a whole copy of the memory.
+constexpr Duration kBrokenPause = Duration::seconds(5);
 constexpr size_t kWritesAtOnce = 16;
 constexpr size_t kJournalPieceBytes = 1 << 20;
 
@@ -49,6 +51,8 @@ int write_journal(const BlockFile& file, uint64_t offset, const Bytes& start, co
 Result<std::unique_ptr<StandbyDisk>> StandbyDisk::open(LocalDisk& disk) {
   US_ASSIGN(DirtyMap map, disk.image.load_map());
   if (!disk.image.has_map()) US_TRY(disk.image.write_map(map));
+  // The process before may have met a failed sync, and what it lost would be found equal.
+  if (disk.image.record().state == ImageState::kSyncing) disk.image.image().drop_cache();
   US_ASSIGN(DiskImage::Journal journal, disk.image.open_journal(kDiskStagedBytesMax));
   return std::unique_ptr<StandbyDisk>(
       new StandbyDisk(disk, {disk.image.record(), std::move(map), std::move(journal.replay), journal.last}));
@@ -72,19 +76,30 @@ void StandbyDisk::start(NbdRequest request, DiskReply reply) {
 }
 
 void StandbyDisk::on_wake() {
-  if (!busy_ && clock_now() >= retry_at_) {
-    const std::lock_guard lock(mutex_);
-    if (replica_.failed() && !replica_.broken()) {
-      // Everything since the last good sync is written again.
-      disk_.image.image().forget_sync_error();
-      disk_.image.journal_file().forget_sync_error();
-      disk_.image.map_file().forget_sync_error();
-      disk_.image.record_file().forget_sync_error();
-      replica_.retry();
-    }
-  }
+  if (!busy_ && clock_now() >= retry_at_) try_again();
   tell_primary();
   pump();
+}
+
+void StandbyDisk::try_again() {
+  const std::lock_guard lock(mutex_);
+  if (!replica_.failed()) return;
+  if (replica_.broken() && hooks_.failed) return;  // its session has yet to end
+  // Everything since the last good sync is written again: by the Op that is repeated, or by the next synchronisation.
+  disk_.image.image().forget_sync_error();
+  disk_.image.journal_file().forget_sync_error();
+  disk_.image.map_file().forget_sync_error();
+  disk_.image.record_file().forget_sync_error();
+  if (!replica_.broken()) return replica_.retry();
+  disk_.image.image().drop_cache();
+  replica_.recover();
+  trouble_.clear();
+  spdlog::warn("{}: {} is tried again, and synchronised anew", disk_.name, disk_.image.path());
+}
+
+std::optional<std::string> StandbyDisk::obstacle() const {
+  const std::lock_guard lock(mutex_);
+  return trouble_.empty() ? std::nullopt : std::optional(trouble_);
 }
 
 // ---- a session ----
@@ -149,6 +164,20 @@ void StandbyDisk::commit(Epoch epoch) {
   disk_.loop->wake();
 }
 
+Status StandbyDisk::end(Epoch last, const DiskBarrier::Count& expected) {
+  {
+    const std::lock_guard lock(mutex_);
+    US_TRY(replica_.end(last, expected));
+  }
+  disk_.loop->wake();
+  return {};
+}
+
+bool StandbyDisk::ended() const {
+  const std::lock_guard lock(mutex_);
+  return replica_.ended();
+}
+
 // ---- what is to be done ----
 
 void StandbyDisk::pump() {
@@ -169,6 +198,10 @@ void StandbyDisk::pump() {
     }
     busy_ = true;
     std::visit([this](auto& what) { perform(what); }, *op);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    read = read || replica_.has_sum_answers();
   }
   if (!read) return;
   changed_.notify_all();
@@ -283,7 +316,7 @@ void StandbyDisk::op_done(const char* what, int error) {
     }
     note_failure(what, error, frames);
   }
-  if (error != 0) retry_at_ = clock_now() + kRetryEvery;
+  if (error != 0) retry_at_ = clock_now() + (failed ? kBrokenPause : kRetryEvery);
   changed_.notify_all();
   send_all(std::move(frames));
   if (failed) failed(fmt::format("{}: {}: {}", disk_.image.path(), what, std::strerror(error)));
@@ -299,8 +332,7 @@ void StandbyDisk::note_failure(const char* what, int error, std::vector<Bytes>& 
   if (error == 0)
     spdlog::warn("{}: {} can be written again", disk_.name, disk_.image.path());
   else
-    spdlog::error("{}: {}; tried again every second, and the guest waits when the primary's window is full", disk_.name,
-                  trouble_);
+    spdlog::error("{}: {}; tried again until it works.  Meanwhile this host cannot take over", disk_.name, trouble_);
   if (hooks_.send) out.push_back(encode(DiskTrouble{disk_.index, trouble_}, version_));
 }
 

@@ -4,7 +4,9 @@
 //     primary's messages ─► DiskReplica ─► Op ─► the pool's threads ─► DiskReplica ─► frames for the primary
 //
 // A file that cannot be written (full, failing) stops it there: the primary is told, the Op is repeated every second,
-// and the primary's window makes the guest wait.  Nothing is lost meanwhile, and memory stays bounded.
+// and the primary's window makes the guest wait.  Nothing is lost meanwhile, and memory stays bounded.  Where it cannot
+// be repeated (a failed sync while the image is being synchronised) the session ends, and after a pause of some seconds
+// another one may begin.  As long as there is an obstacle(), no primary is accepted.
 //
 // QEMU is connected all the time, with a guest that does not run: what it reads is answered from the image as it is.
 //
@@ -41,6 +43,9 @@ class StandbyDisk final : public DiskRole {
   void start(NbdRequest request, DiskReply reply) override;
   void on_wake() override;
 
+  // Why a session that began now could not be served; nullopt: it could.
+  std::optional<std::string> obstacle() const;
+
   // ---- a session ----
   void begin_session(Generation generation, SessionId session, uint16_t version, const Hooks& hooks);
   void end_session();
@@ -49,6 +54,9 @@ class StandbyDisk final : public DiskRole {
   Status check(Epoch epoch, const DiskBarrier::Count& expected) const;
   bool ready(Epoch epoch);
   void commit(Epoch epoch);
+  // The guest's last epoch (DiskReplica::end()), and whether the image is at it and says so.
+  Status end(Epoch last, const DiskBarrier::Count& expected);
+  bool ended() const;
 
   // ---- a takeover: after end_session() ----
   // Blocks until all that has committed is on the image for good.  Errors: that did not happen until `deadline`.
@@ -82,6 +90,7 @@ class StandbyDisk final : public DiskRole {
   void perform(const DiskReplica::SyncJournal& op);
   void write_more(const std::shared_ptr<ImageWrites>& work);
   void op_done(const char* what, int error);
+  void try_again();
   void note_failure(const char* what, int error, std::vector<Bytes>& out);
   // Answers the offer once what came before it is done.
   void take_offer();

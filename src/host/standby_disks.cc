@@ -30,6 +30,12 @@ std::vector<DiskEndpoint> StandbyDisks::endpoints() const {
   return out;
 }
 
+std::optional<std::string> StandbyDisks::obstacle() const {
+  for (const auto& disk : disks_)
+    if (auto why = disk->obstacle()) return why;
+  return std::nullopt;
+}
+
 void StandbyDisks::begin_session(Generation generation, SessionId session, uint16_t version, const Hooks& hooks) {
   for (const auto& disk : disks_) disk->begin_session(generation, session, version, hooks);
 }
@@ -41,18 +47,32 @@ Status StandbyDisks::on_message(const Message& message) {
   return disks_[static_cast<size_t>(it - local_.begin())]->on_message(message);
 }
 
-Status StandbyDisks::check(Epoch epoch, ByteSpan barrier) const {
-  if (disks_.empty() && barrier.empty()) return {};
-  US_ASSIGN(const DiskBarrier counts, decode_disk_barrier(barrier));
+Result<std::vector<DiskBarrier::Count>> StandbyDisks::counts_of(Epoch epoch, ByteSpan barrier) const {
+  US_ASSIGN(DiskBarrier counts, decode_disk_barrier(barrier));
   if (counts.epoch != epoch || counts.disks.size() != disks_.size())
     return fail(ErrorKind::kProtocol, fmt::format("the disk barrier of epoch {} is of epoch {} and {} disks",
                                                   epoch.value(), counts.epoch.value(), counts.disks.size()));
-  for (size_t i = 0; i < disks_.size(); ++i) {
+  for (size_t i = 0; i < disks_.size(); ++i)
     if (counts.disks[i].disk != local_[i]->index)
       return fail(ErrorKind::kProtocol, "the disk barrier names other disks");
-    US_TRY(disks_[i]->check(epoch, counts.disks[i]));
-  }
+  return std::move(counts.disks);
+}
+
+Status StandbyDisks::check(Epoch epoch, ByteSpan barrier) const {
+  if (disks_.empty() && barrier.empty()) return {};
+  US_ASSIGN(const auto counts, counts_of(epoch, barrier));
+  for (size_t i = 0; i < disks_.size(); ++i) US_TRY(disks_[i]->check(epoch, counts[i]));
   return {};
+}
+
+Status StandbyDisks::end(Epoch last, ByteSpan barrier) {
+  US_ASSIGN(const auto counts, counts_of(last, barrier));
+  for (size_t i = 0; i < disks_.size(); ++i) US_TRY(disks_[i]->end(last, counts[i]));
+  return {};
+}
+
+bool StandbyDisks::ended() const {
+  return std::ranges::all_of(disks_, [](const auto& disk) { return disk->ended(); });
 }
 
 bool StandbyDisks::ready(Epoch epoch) {

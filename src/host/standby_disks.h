@@ -12,6 +12,8 @@
 
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -30,6 +32,8 @@ class StandbyDisks {
   bool empty() const { return disks_.empty(); }
   std::vector<DiskEndpoint> endpoints() const;
 
+  // Why no session should begin now: an image cannot be written.  nullopt: it may.
+  std::optional<std::string> obstacle() const;
   void begin_session(Generation generation, SessionId session, uint16_t version, const Hooks& hooks);
   // DiskOffer, DiskRecords, DiskSums.  Errors: the primary has failed, and the session must end.
   Status on_message(const Message& message);
@@ -39,6 +43,10 @@ class StandbyDisks {
   // when that may have changed.
   bool ready(Epoch epoch);
   void commit(Epoch epoch);
+  // The guest has ended; `barrier` is that of its last epoch, which commits with this.  Errors: as check().
+  Status end(Epoch last, ByteSpan barrier);
+  // Every image is at that epoch for good, and says that the guest has ended there.
+  bool ended() const;
   // What has not committed never was.
   void end_session();
 
@@ -50,6 +58,9 @@ class StandbyDisks {
 
  private:
   StandbyDisks() = default;
+  // The counts of these disks, in order.
+  Result<std::vector<DiskBarrier::Count>> counts_of(Epoch epoch, ByteSpan barrier) const;
+
   std::vector<std::unique_ptr<LocalDisk>> local_;
   std::vector<std::unique_ptr<StandbyDisk>> disks_;
 };

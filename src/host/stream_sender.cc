@@ -45,6 +45,7 @@ StreamSender::~StreamSender() {
 
 void StreamSender::send_message(const Message& message) { enqueue(encode(message, version_)); }
 void StreamSender::send_frame(Bytes frame) { enqueue(std::move(frame)); }
+void StreamSender::send_after_disks(const Message& message) { enqueue(AfterDisks{encode(message, version_)}); }
 void StreamSender::send_epoch(std::unique_ptr<CapturedEpoch> epoch) { enqueue(std::move(epoch)); }
 void StreamSender::send_round(SyncRound round, std::vector<DirtyRun> runs) { enqueue(Round{round, std::move(runs)}); }
 
@@ -112,6 +113,10 @@ void StreamSender::run() {
 Status StreamSender::send_job(Job& job) {
   if (auto* epoch = std::get_if<std::unique_ptr<CapturedEpoch>>(&job)) return send_captured(**epoch);
   if (auto* round = std::get_if<Round>(&job)) return send_live_round(*round);
+  if (auto* after = std::get_if<AfterDisks>(&job)) {
+    for (log_ready_ = true; log_ready_;) US_TRY(send_log());
+    return send_bytes(after->frame);
+  }
   return send_bytes(std::get<Bytes>(job));
 }
 

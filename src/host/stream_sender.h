@@ -43,6 +43,8 @@ class StreamSender {
   void send_message(const Message& message);
   // A whole frame.
   void send_frame(Bytes frame);
+  // After everything that the disks have for the standby now.
+  void send_after_disks(const Message& message);
   void send_epoch(std::unique_ptr<CapturedEpoch> epoch);
   // Pages are read from the running guest: whatever changes meanwhile is sent again by a later round or epoch.
   void send_round(SyncRound round, std::vector<DirtyRun> runs);
@@ -60,7 +62,10 @@ class StreamSender {
     SyncRound round;
     std::vector<DirtyRun> runs;
   };
-  using Job = std::variant<Bytes, std::unique_ptr<CapturedEpoch>, Round>;
+  struct AfterDisks {
+    Bytes frame;
+  };
+  using Job = std::variant<Bytes, std::unique_ptr<CapturedEpoch>, Round, AfterDisks>;
 
   void enqueue(Job job);
   void run();

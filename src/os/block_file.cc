@@ -105,6 +105,8 @@ int BlockFile::sync() const {
   return sync_error_->load();
 }
 
+void BlockFile::drop_cache() const { ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED); }
+
 int BlockFile::set_direct(bool on) const { return ::fcntl(fd_.get(), F_SETFL, on ? O_DIRECT : 0) == 0 ? 0 : errno; }
 
 int BlockFile::zero(uint64_t offset, uint64_t length, bool may_unmap, bool fast_only) const {

@@ -46,6 +46,9 @@ class BlockFile {
   int sync() const;
   // For who writes again whatever the failed sync may have dropped.
   void forget_sync_error() const { sync_error_->store(0); }
+  // What is read from now on comes from the medium, as far as it is not still to be written there: after a sync that
+  // failed, or in an earlier process may have, the cache can hold what was lost.
+  void drop_cache() const;
   // Goes past the page cache, or through it, from now on; block_bytes() stays.  Only if open() found it direct().
   int set_direct(bool on) const;
   // The range reads as zeroes.  `may_unmap`: a hole will do.  `fast_only`: EOPNOTSUPP rather than writing zeroes.

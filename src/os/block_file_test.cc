@@ -117,6 +117,21 @@ TEST_F(BlockFileTest, TellsHolesFromData) {
   EXPECT_EQ(inside[0].length, 4096u);
 }
 
+TEST_F(BlockFileTest, AFailedSyncIsFinalUntilItIsForgotten) {
+  const BlockFile file = open(false);
+  const UniqueFd kept(::dup(file.fd()));
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::dup2(null.get(), file.fd()), file.fd());  // writes go nowhere, and syncs say so (fsync(2), EINVAL)
+  EXPECT_EQ(file.write(0, pattern(512).span()), 0);
+  EXPECT_EQ(file.sync(), EINVAL);
+  ASSERT_EQ(::dup2(kept.get(), file.fd()), file.fd());
+  EXPECT_EQ(file.sync(), EINVAL) << "nothing says that what was written before is there";
+  file.forget_sync_error();
+  file.drop_cache();
+  EXPECT_EQ(file.sync(), 0);
+  EXPECT_EQ(content(file, 0, 512)[0], 0);
+}
+
 TEST_F(BlockFileTest, AFileThatBecameShorterIsAnErrorNotZeroes) {
   BlockFile file = open();
   ASSERT_EQ(::truncate(path.c_str(), 4096), 0);

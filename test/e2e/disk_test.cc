@@ -22,7 +22,8 @@ constexpr uint64_t kSlots = 1024;
 // Writes numbered records to the guest's disk, one after the other, each synced; from a thread of its own.
 class Writer {
  public:
-  explicit Writer(Cluster& cluster) : cluster_(cluster), thread_([this] { run(); }) {}
+  explicit Writer(Cluster& cluster, std::string device = "/dev/vda")
+      : cluster_(cluster), device_(std::move(device)), thread_([this] { run(); }) {}
   ~Writer() { stop(); }
   void stop() {
     stop_ = true;
@@ -38,13 +39,14 @@ class Writer {
     while (!stop_) {
       const uint64_t n = acknowledged_ + 1;
       const auto answer = cluster_.run_in_guest(
-          fmt::format("echo record {} | dd of=/dev/vda bs={} seek={} conv=fsync,notrunc,sync 2>/dev/null && echo ok", n,
-                      kSlotBytes, slot(n)));
+          fmt::format("echo record {} | dd of={} bs={} seek={} conv=fsync,notrunc,sync 2>/dev/null && echo ok", n,
+                      device_, kSlotBytes, slot(n)));
       // No answer: it may or may not have been written; it is written again.
       if (answer && answer->find("ok") != std::string::npos) acknowledged_ = n;
     }
   }
   Cluster& cluster_;
+  const std::string device_;
   std::atomic<bool> stop_ = false;
   std::atomic<uint64_t> acknowledged_ = 0;
   std::thread thread_;
@@ -54,13 +56,16 @@ class Disk : public E2e {
  protected:
   fs::path image(size_t host) const { return cluster_->vm_file(host).parent_path() / "disk.img"; }
 
-  // Host A has an image, host B makes its own.
-  void create_with_disk() {
+  // Host A is to have an image, host B makes its own.
+  void create_without_image(const std::string& keys = "") {
     ASSERT_NO_FATAL_FAILURE(create());
     for (size_t host = 0; host < demo::kHosts; ++host)
       ASSERT_NO_FATAL_FAILURE(edit_vm_file(
           host, "[[nic]]",
-          fmt::format("[[disk]]\nfile = \"disk.img\"\nstorage = \"replicated\"\nsize = \"64M\"\n\n[[nic]]")));
+          fmt::format("[[disk]]\nfile = \"disk.img\"\nstorage = \"replicated\"\nsize = \"64M\"\n{}\n[[nic]]", keys)));
+  }
+  void create_with_disk() {
+    ASSERT_NO_FATAL_FAILURE(create_without_image());
     std::ofstream(image(0)).close();
     fs::resize_file(image(0), kDiskBytes);
   }
@@ -74,12 +79,12 @@ class Disk : public E2e {
                                    [&]() -> Result<bool> { return writer.acknowledged() >= before + 10; }));
   }
   // As the guest reads it, past its own cache.
-  void expect_every_acknowledged_write(uint64_t last) {
+  void expect_every_acknowledged_write(uint64_t last, const std::string& device = "/dev/vda") {
     const uint64_t first = last < kSlots ? 1 : last - kSlots + 2;  // the one before may have been begun anew
     const auto missing = cluster_->run_in_guest(fmt::format(
-        "echo 3 > /proc/sys/vm/drop_caches; dd if=/dev/vda bs={} count={} 2>/dev/null | tr '\\000' '\\n' | grep record "
+        "echo 3 > /proc/sys/vm/drop_caches; dd if={} bs={} count={} 2>/dev/null | tr '\\000' '\\n' | grep record "
         "| sed 's/record //' > /tmp/have; seq {} {} | grep -vxFf /tmp/have | wc -l",
-        kSlotBytes, kSlots, first, last));
+        device, kSlotBytes, kSlots, first, last));
     ASSERT_OK(missing);
     EXPECT_EQ(std::atoi(missing->c_str()), 0) << *missing << " of " << last << " acknowledged writes are missing";
     EXPECT_FALSE(missing->empty());
@@ -156,6 +161,61 @@ TEST_F(Disk, AHandOverNeedsNoFullCopyBack) {
   ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
 }
 
+TEST_F(Disk, AfterATidyEndTheOtherHostMayStartTheVm) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  Writer writer(*cluster_);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  writer.stop();
+  ASSERT_OK(cluster_->run_in_guest("echo last words | dd of=/dev/vda bs=4096 seek=8000 conv=fsync,notrunc,sync"));
+  ASSERT_OK(cluster_->tell_guest("poweroff -f"));
+  for (size_t host = 0; host < demo::kHosts; ++host) ASSERT_OK(cluster_->wait_exit(host, kSoon));
+  expect_equal_images();
+
+  ASSERT_OK(cluster_->start_primary(1));
+  ASSERT_OK(cluster_->wait_guest(kBoot));
+  ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
+  const auto words = cluster_->run_in_guest("dd if=/dev/vda bs=4096 skip=8000 count=1 2>/dev/null | head -c 10");
+  ASSERT_OK(words);
+  EXPECT_EQ(*words, "last words");
+  ASSERT_OK(cluster_->start_primary(0));  // too late
+  ASSERT_OK(cluster_->wait_exit(0, kSoon));
+  EXPECT_THAT(log(0), HasSubstr("the guest of generation 1 ended on it, and generation 2 has run since"));
+
+  ASSERT_OK(cluster_->start_standby(0));
+  ASSERT_OK(cluster_->wait_protected(1, kSync));
+  ASSERT_OK(cluster_->daemon(1)->command("stop", {demo::kVmName}));
+  for (size_t host = 0; host < demo::kHosts; ++host) ASSERT_OK(cluster_->wait_exit(host, kSoon));
+  expect_equal_images();
+  EXPECT_THAT(log(1), HasSubstr("either may start it again"));
+}
+
+// Its disk is as if full: no file of its daemon may grow, nor be written beyond the first megabyte.
+TEST_F(Disk, AStandbyWithoutRoomIsGivenUpAndComesBackByItself) {
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  const auto limit_standby = [&](const char* bytes) {
+    const auto done = demo::run_command(
+        {"prlimit", fmt::format("--pid={}", cluster_->daemon(1)->pid()), fmt::format("--fsize={}:unlimited", bytes)});
+    ASSERT_OK(done);
+    ASSERT_EQ(done->exit_status, 0) << done->output;
+  };
+  ASSERT_NO_FATAL_FAILURE(limit_standby("1048576"));
+  Writer writer(*cluster_);
+  ASSERT_OK(cluster_->wait_until("the standby being given up", kSoon, [this]() -> Result<bool> {
+    return log(0).find("not ready: its disk cannot be written") != std::string::npos;
+  }));
+  EXPECT_THAT(log(0), HasSubstr("File too large"));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  EXPECT_EQ(role(1), "standby");
+  ASSERT_NO_FATAL_FAILURE(limit_standby("unlimited"));
+  ASSERT_OK(cluster_->wait_protected(0, kSync));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_off(0));
+  ASSERT_OK(cluster_->wait_role(1, "primary", kSoon));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  writer.stop();
+  ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
+}
+
 TEST_F(Disk, AStaleImageIsNotServed) {
   ASSERT_NO_FATAL_FAILURE(start_with_disk());
   ASSERT_OK(cluster_->power_off(0));
@@ -165,6 +225,36 @@ TEST_F(Disk, AStaleImageIsNotServed) {
   ASSERT_OK(cluster_->start_primary(0));
   ASSERT_OK(cluster_->wait_exit(0, kSoon));
   EXPECT_FALSE(cluster_->has_qemu(0));
+}
+
+// QEMU's own format on top of the replicated image, behind another bus.
+TEST_F(Disk, Qcow2OnVirtioScsiSurvivesATakeover) {
+  const std::string device = "/dev/sda";
+  ASSERT_NO_FATAL_FAILURE(create_without_image("format = \"qcow2\"\nbus = \"virtio-scsi\"\n"));
+  const auto made =
+      demo::run_command({program(), "disk", "create", image(0).string(), "64M", "--format", "qcow2"}, kSoon);
+  ASSERT_OK(made);
+  ASSERT_EQ(made->exit_status, 0) << made->output;
+  ASSERT_NO_FATAL_FAILURE(protect());
+  Writer writer(*cluster_, device);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_off(0));
+  ASSERT_OK(cluster_->wait_role(1, "primary", kSoon));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  ASSERT_OK(cluster_->power_on(0));
+  ASSERT_OK(cluster_->start_standby(0));
+  ASSERT_OK(cluster_->wait_protected(1, kSync));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  writer.stop();
+  ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged(), device));
+  ASSERT_OK(cluster_->tell_guest("poweroff -f"));
+  for (size_t host = 0; host < demo::kHosts; ++host) {
+    ASSERT_OK(cluster_->wait_exit(host, kSoon));
+    const auto checked = demo::run_command({"qemu-img", "check", "-f", "qcow2", image(host).string()}, kSoon);
+    ASSERT_OK(checked);
+    EXPECT_EQ(checked->exit_status, 0) << checked->output;
+  }
+  expect_equal_images();
 }
 
 TEST_F(Disk, AMissingImageIsNamed) {

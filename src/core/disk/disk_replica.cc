@@ -38,6 +38,7 @@ DiskReplica::DiskReplica(Image image, uint64_t staged_bytes_max)
 DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   const auto refuse = [](std::string why) { return Answer{true, false, std::move(why), std::nullopt}; };
   if (open_ || !settled()) return refuse("what came last is still being written; try again");
+  if (broken_) return refuse("its image could not be synced; try again");
   if (offer.disk_bytes != record_.disk_bytes)
     return refuse(fmt::format("its image has {} bytes, the primary's {}", record_.disk_bytes, offer.disk_bytes));
   if (offer.granule_bytes != map_.shape().granule_bytes) return refuse("the two maps count in different granules");
@@ -72,7 +73,7 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   first_ = offer.first;
   committed_ = durable_ = Epoch{};
   direct_records_ = direct_data_ = copied_ = unsynced_ = 0;
-  later_came_ = finishing_ = final_synced_ = failed_ = broken_ = false;
+  later_came_ = finishing_ = final_synced_ = ending_ = failed_ = broken_ = false;
   answers_.clear();
   told_.reset();
   Answer answer;
@@ -149,6 +150,15 @@ void DiskReplica::commit(Epoch epoch) {
   committed_ = epoch;
 }
 
+Status DiskReplica::end(Epoch last, const DiskBarrier::Count& expected) {
+  if (!open_ || committed_ == Epoch{} || ending_) return bad("the end of a guest that is not followed");
+  if (last <= committed_) return bad(fmt::format("epoch {} cannot be the last one", last.value()));
+  US_TRY(staged_.check(last, expected));
+  commit(last);
+  ending_ = true;
+  return {};
+}
+
 std::optional<DiskReplica::Progress> DiskReplica::poll_progress() {
   const Progress now{copied_, durable_};
   if (!open_ || now == told_.value_or(Progress{})) return std::nullopt;
@@ -164,7 +174,17 @@ std::optional<DiskReplica::Op> DiskReplica::next_op() {
   return choose();
 }
 
+// The record says so once nothing is missing on the image any more.
+void DiskReplica::end_when_applied() {
+  if (!ending_ || record_.state != ImageState::kConsistent || !wanted_records_.empty() || staged_.unapplied()) return;
+  if (applier_->step() != ApplyStep::kIdle) return;
+  const Result<ImageRecord> ended = record_.end(*at_, last_sequence());
+  US_CHECK(ended && at_->epoch == committed_);
+  want_record(*ended);
+}
+
 std::optional<DiskReplica::Op> DiskReplica::choose() {
+  end_when_applied();
   if (new_map_) return map_op(Doing::kNewMap, {{{0, map_.initial_file()}}, true});
   if (!wanted_records_.empty()) {
     doing_ = Doing::kRecord;
@@ -175,6 +195,8 @@ std::optional<DiskReplica::Op> DiskReplica::choose() {
     doing_ = Doing::kEarlySync;
     return SyncImage{};
   }
+  for (; doubtful_ && !direct_.empty() && !direct_.front().write; take_direct(1))
+    if (open_) answers_.push_back({direct_.front().granule, false});
   if (!direct_.empty()) return direct_op();
   if (finishing_ && !final_synced_) {
     doing_ = Doing::kFinalSync;
@@ -274,6 +296,7 @@ void DiskReplica::on_record_done() {
   wanted_records_.pop_front();
   if (record_.state != ImageState::kConsistent) return;
   finishing_ = false;
+  doubtful_ = false;
   at_ = record_.at;
   durable_ = first_;
   // Whatever was marked here has been copied.
@@ -317,7 +340,7 @@ void DiskReplica::on_op_failed() {
       break;
     case Doing::kEarlySync:
     case Doing::kFinalSync:
-      broken_ = true;
+      broken_ = doubtful_ = true;
       break;
     default:
       break;
@@ -325,11 +348,17 @@ void DiskReplica::on_op_failed() {
   failed_ = true;
 }
 
+void DiskReplica::recover() {
+  US_CHECK(!open_);
+  broken_ = false;
+  retry();
+}
+
 // ---- a takeover ----
 
 bool DiskReplica::settled() const {
   return doing_ == Doing::kNothing && !new_map_ && wanted_records_.empty() && direct_.empty() && !finishing_ &&
-         !staged_.unapplied() && (!applier_ || applier_->step() == ApplyStep::kIdle);
+         (!ending_ || ended()) && !staged_.unapplied() && (!applier_ || applier_->step() == ApplyStep::kIdle);
 }
 
 Status DiskReplica::may_take_over(const ImageEpoch& memory) const {

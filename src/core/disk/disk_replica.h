@@ -4,6 +4,7 @@
 //     begin_session() ─► kSyncing: records go straight to the image, in order
 //                     ─► the first epoch is whole: sync, kConsistent, ready() for its Ack
 //                     ─► later epochs: StagedWrites ─commit()─► EpochApplier (journal) ─► the image
+//     the guest's end:  end() ─► all of it applied, kEnded: ended()
 //     takeover:  end_session(), Ops until settled(), may_take_over(), go_live(), Ops until settled(), then serve
 //
 // What is written for good before what:
@@ -15,7 +16,8 @@
 //
 // Errors: a failed Op is offered again after retry(); meanwhile nothing moves, the primary's window fills and the guest
 // waits.  After a failed sync the writes before it are repeated (fsync(2), EIO).  While an image is being synchronised
-// those are not kept, so there a failed sync ends the session (broken()).
+// those are not kept, so there a failed sync ends the session (broken()).  After recover() another one may begin; what
+// was written before may be lost although it can still be read, so that one takes nothing for equal.
 //
 // Bounded: `staged_bytes_max` for what is staged, and the same for what is to be written directly.  What comes from the
 // primary is untrusted: errors are ErrorKind::kProtocol or kRefused, and the session must end.  Pure.
@@ -72,6 +74,11 @@ class DiskReplica {
   // be taken over with.  Ask again after each Op.
   bool ready(Epoch epoch);
   void commit(Epoch epoch);
+  // The guest has ended: `last` is its last epoch, of which everything has come, and nothing comes after it.  It
+  // commits with this; once it is on the image for good, the record says that the image is what the guest left:
+  // ended().
+  Status end(Epoch last, const DiskBarrier::Count& expected);
+  bool ended() const { return record_.state == ImageState::kEnded; }
 
   // ---- for the primary ----
   struct SumAnswer {
@@ -79,6 +86,7 @@ class DiskReplica {
     bool equal = false;
   };
   std::vector<SumAnswer> take_sum_answers() { return std::exchange(answers_, {}); }
+  bool has_sum_answers() const { return !answers_.empty(); }
   struct Progress {
     uint64_t copied = 0;
     Epoch durable;
@@ -121,6 +129,8 @@ class DiskReplica {
     if (applier_) applier_->retry();
   }
   bool broken() const { return broken_; }  // the session cannot go on
+  // The session has ended: another try.
+  void recover();
 
   // ---- a takeover ----
   // No Op is wanted, and all that has committed is on the image.
@@ -146,6 +156,7 @@ class DiskReplica {
   };
   void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
   std::optional<Op> choose();
+  void end_when_applied();
   std::optional<Op> applier_op();
   Op direct_op();
   Op map_op(Doing what, DirtyMap::Update update);
@@ -181,11 +192,13 @@ class DiskReplica {
   uint64_t unsynced_ = 0;                   // bytes written directly since the last sync
   bool finishing_ = false;                  // the first epoch is whole: sync, then kConsistent
   bool final_synced_ = false;
+  bool ending_ = false;  // what has committed is all that the guest has written
 
   Doing doing_ = Doing::kNothing;
   uint64_t doing_count_ = 0;  // of direct_ in the Op
   bool failed_ = false;
   bool broken_ = false;
+  bool doubtful_ = false;  // what can be read of the image may not be on the medium
 };
 
 }  // namespace us

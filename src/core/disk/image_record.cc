@@ -32,7 +32,7 @@ std::optional<ImageRecord> decode_block(ByteSpan block) {
   r.at.epoch = Epoch(in.le<uint64_t>());
   r.journal_base = JournalSequence(in.le<uint64_t>());
   r.counter = in.le<uint64_t>();
-  if (state < 1 || state > static_cast<uint8_t>(ImageState::kSyncing)) return std::nullopt;
+  if (state < 1 || state > static_cast<uint8_t>(ImageState::kEnded)) return std::nullopt;
   r.state = static_cast<ImageState>(state);
   return r;
 }
@@ -58,6 +58,8 @@ std::string_view image_state_name(ImageState state) {
       return "stale";
     case ImageState::kSyncing:
       return "being synchronised";
+    case ImageState::kEnded:
+      return "ended";
   }
   return "?";
 }
@@ -76,7 +78,8 @@ Result<ImageRecord> ImageRecord::go_live(Generation generation, JournalSequence 
 }
 
 Result<ImageRecord> ImageRecord::fall_behind(Generation other) const {
-  if (state != ImageState::kLive && state != ImageState::kConsistent) return no_arrow(state, "become stale");
+  if (state != ImageState::kLive && state != ImageState::kConsistent && state != ImageState::kEnded)
+    return no_arrow(state, "become stale");
   if (other <= at.generation) return refuse("it cannot fall behind an older generation");
   ImageRecord next = *this;
   next.state = ImageState::kStale;
@@ -90,6 +93,8 @@ Result<ImageRecord> ImageRecord::begin_sync(const ImageId& source, Generation ge
   if (state == ImageState::kLive) return no_arrow(state, "be overwritten");
   if (state != ImageState::kNew && image != source) return refuse("it belongs to another disk");
   if (generation < at.generation) return refuse("it is newer than what would be copied to it");
+  if (state == ImageState::kEnded && generation == at.generation)
+    return refuse("the guest of that generation has ended, so nothing can come from it");
   ImageRecord next = *this;
   next.image = source;
   next.state = ImageState::kSyncing;
@@ -105,6 +110,17 @@ Result<ImageRecord> ImageRecord::finish_sync(const ImageEpoch& reached) const {
   ImageRecord next = *this;
   next.state = ImageState::kConsistent;
   next.at = reached;
+  ++next.counter;
+  return next;
+}
+
+Result<ImageRecord> ImageRecord::end(const ImageEpoch& last, JournalSequence sequence) const {
+  if (state != ImageState::kLive && state != ImageState::kConsistent) return no_arrow(state, "be a guest's last");
+  if (last.generation != at.generation) return refuse("the guest of another generation has ended");
+  ImageRecord next = *this;
+  next.state = ImageState::kEnded;
+  next.at = last;
+  next.journal_base = std::max(journal_base, sequence);
   ++next.counter;
   return next;
 }
@@ -150,6 +166,10 @@ Status may_start_from(const ImageRecord& record, const ImageFacts& facts) {
                                 record.at.generation.value(), facts.newest.value()));
     case ImageState::kConsistent:
       return refuse("the other host's image may hold more than it does: start there, or say that it is lost");
+    case ImageState::kEnded:
+      if (facts.newest == record.at.generation) return {};
+      return refuse(fmt::format("the guest of generation {} ended on it, and generation {} has run since",
+                                record.at.generation.value(), facts.newest.value()));
     case ImageState::kStale:
     case ImageState::kSyncing:
       break;

@@ -5,15 +5,20 @@
 //               │  │ └────────────┘  └── (never)        └── first start               │
 //               └──┼────────────────────────────────────┘                             │
 //                  └──────────────────────────────────────────────────────────────────┘
+//     kLive, kConsistent ──the guest ends──► kEnded ──next start──► kLive here, kSyncing on the other host
 //
 //   kNew         created or imported here; nobody else has it
 //   kLive        the guest of `at.generation` writes to it (or did, when this host died): it is ahead of what has
-//   committed kConsistent  exactly the committed epoch `at`, once the journal has been recovered (apply_journal.h)
+//                committed
+//   kConsistent  exactly the committed epoch `at`, once the journal has been recovered (apply_journal.h)
 //   kStale       another generation has gone on elsewhere: wrong wherever the dirty map says, and perhaps only there
 //   kSyncing     being copied to; partly old, partly new
+//   kEnded       the guest of `at.generation` has ended, and this is all that it left: `at` is its last epoch
 //
 // The rule that matters: a kStale or kSyncing image is never served; only a finished resynchronisation makes it
-// kConsistent. A change of state is durable before what it allows is done.
+// kConsistent.  A kEnded one may be started from as long as no generation has run since, wherever that one ran: what it
+// says is true for ever, so it needs no word of the other host.  A change of state is durable before what it allows is
+// done.
 //
 // In the file: two blocks, written in turn, so that a torn write leaves the one before.  Layout: docs/wire/disk.md.
 #pragma once
@@ -28,15 +33,15 @@
 
 namespace us {
 
-enum class ImageState : uint8_t { kNew = 1, kLive = 2, kConsistent = 3, kStale = 4, kSyncing = 5 };
+enum class ImageState : uint8_t { kNew = 1, kLive = 2, kConsistent = 3, kStale = 4, kSyncing = 5, kEnded = 6 };
 std::string_view image_state_name(ImageState state);
 
 struct ImageRecord {
   ImageId image{};
   uint64_t disk_bytes = 0;
   ImageState state = ImageState::kNew;
-  // kLive: the generation.  kConsistent: the epoch, unless the journal has a later one.  kStale, kSyncing: the
-  // generation it has fallen behind of, or is copied from.
+  // kLive: the generation.  kConsistent: the epoch, unless the journal has a later one.  kEnded: the epoch.  kStale,
+  // kSyncing: the generation it has fallen behind of, or is copied from.
   ImageEpoch at;
   JournalSequence journal_base;  // records up to this one are void
   uint64_t counter = 0;          // of changes to this record; picks the block
@@ -50,6 +55,9 @@ struct ImageRecord {
   Result<ImageRecord> fall_behind(Generation other) const;
   Result<ImageRecord> begin_sync(const ImageId& source, Generation generation, JournalSequence last) const;
   Result<ImageRecord> finish_sync(const ImageEpoch& at) const;
+  // The guest has ended in `last`, and everything up to it is on the image for good; the journal's records up to
+  // `sequence` have been applied.
+  Result<ImageRecord> end(const ImageEpoch& last, JournalSequence sequence) const;
 };
 
 inline constexpr size_t kImageRecordBytes = 4096;

@@ -20,8 +20,8 @@ ImageRecord record(ImageState state, uint64_t generation = 3) {
 ImageFacts facts(uint64_t newest, bool here) {
   return {.expected = kImage, .disk_bytes = 1 << 20, .newest = Generation(newest), .newest_was_here = here};
 }
-constexpr ImageState kAll[] = {ImageState::kNew, ImageState::kLive, ImageState::kConsistent, ImageState::kStale,
-                               ImageState::kSyncing};
+constexpr ImageState kAll[] = {ImageState::kNew,   ImageState::kLive,    ImageState::kConsistent,
+                               ImageState::kStale, ImageState::kSyncing, ImageState::kEnded};
 
 TEST(ImageRecord, ComesBackFromEitherBlock) {
   for (const uint64_t counter : {8u, 9u}) {
@@ -99,6 +99,32 @@ TEST(ImageRecord, AConsistentImageTakesOverAtExactlyTheMemorysEpoch) {
   EXPECT_FALSE(may_start_from(r, facts(3, false))) << "the primary's image may hold more";
 }
 
+TEST(ImageRecord, AfterATidyEndEitherHostMayStartUntilOneHasDoneSo) {
+  const ImageEpoch last{Generation(3), 5, Epoch(8)};
+  for (const ImageState before : {ImageState::kLive, ImageState::kConsistent}) {
+    const auto ended = record(before).end(last, JournalSequence(44));
+    ASSERT_TRUE(ended);
+    EXPECT_EQ(ended->state, ImageState::kEnded);
+    EXPECT_EQ(ended->at, last);
+    EXPECT_EQ(ended->journal_base, JournalSequence(44)) << "a record that has been applied is void";
+    for (const bool here : {false, true}) {
+      EXPECT_TRUE(may_start_from(*ended, facts(3, here)));
+      EXPECT_FALSE(may_start_from(*ended, facts(4, here))) << "another generation has run since";
+      EXPECT_FALSE(may_start_from(*ended, facts(2, here))) << "an arbiter that has forgotten something";
+    }
+    EXPECT_FALSE(may_take_over_with(*ended, facts(3, false), last, last)) << "there is no guest to go on with";
+    EXPECT_TRUE(ended->go_live(Generation(4), JournalSequence(44)));
+    EXPECT_FALSE(ended->go_live(Generation(3), JournalSequence(44)));
+    EXPECT_TRUE(ended->begin_sync(kImage, Generation(4), JournalSequence(44)));
+    EXPECT_FALSE(ended->begin_sync(kImage, Generation(3), JournalSequence(44)));
+    ImageRecord kept = *ended;
+    Bytes file(kImageRecordFileBytes);
+    std::ranges::copy(encode(kept), file.begin() + static_cast<ptrdiff_t>(image_record_offset(kept)));
+    EXPECT_EQ(*decode_image_record(file), kept);
+  }
+  EXPECT_FALSE(record(ImageState::kLive).end({Generation(4), 5, Epoch(8)}, {}));
+}
+
 TEST(ImageRecord, ANewImageStartsAVmThatNeverRan) {
   EXPECT_TRUE(may_start_from(record(ImageState::kNew, 0), facts(0, false)));
   EXPECT_FALSE(may_start_from(record(ImageState::kNew, 0), facts(1, true)));
@@ -118,8 +144,9 @@ TEST(ImageRecord, OnlyTheArrowsOfTheTableExist) {
   for (const ImageState state : kAll) {
     const ImageRecord r = record(state);
     using enum ImageState;
-    EXPECT_EQ(r.go_live(Generation(4), last).has_value(), state == kNew || state == kLive || state == kConsistent);
-    EXPECT_EQ(r.fall_behind(Generation(4)).has_value(), state == kLive || state == kConsistent);
+    EXPECT_EQ(r.go_live(Generation(4), last).has_value(), state != kStale && state != kSyncing);
+    EXPECT_EQ(r.fall_behind(Generation(4)).has_value(), state == kLive || state == kConsistent || state == kEnded);
+    EXPECT_EQ(r.end(r.at, last).has_value(), state == kLive || state == kConsistent);
     EXPECT_EQ(r.begin_sync(kImage, Generation(4), last).has_value(), state != kLive);
     EXPECT_EQ(r.finish_sync(r.at).has_value(), state == kSyncing);
   }

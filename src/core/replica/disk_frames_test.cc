@@ -207,6 +207,34 @@ TEST(DiskSession, AnOldPrimaryBecomesStaleAndGetsTheUnionOfBothMaps) {
   EXPECT_EQ(pair.replica->map().marked().count(), 0u);
 }
 
+TEST(DiskSession, AGuestThatEndsLeavesBothImagesAtItsLastEpoch) {
+  Pair pair;
+  pair.standby(record_of(1, ImageState::kConsistent, kGeneration), DirtyMap(shape_of(1)));
+  ASSERT_TRUE(pair.attach(Epoch{1}));
+  EXPECT_FALSE(pair.replica->end(Epoch{1}, {})) << "its image is not consistent yet";
+  pair.resynchronise();
+  pair.commit(Epoch{1}, pair.cut());
+  pair.write(filled(100, 1000, 1));
+  const auto last = pair.cut();
+  DiskBarrier::Count missing = last;
+  ++missing.records;
+  EXPECT_FALSE(pair.replica->end(Epoch{1}, last)) << "that one has committed";
+  EXPECT_FALSE(pair.replica->end(Epoch{2}, missing));
+  ASSERT_TRUE(pair.replica->end(Epoch{2}, last));
+  EXPECT_FALSE(pair.replica->end(Epoch{3}, {})) << "a guest ends once";
+  pair.replica->end_session();  // even if the primary dies now
+  EXPECT_FALSE(pair.replica->ended());
+  EXPECT_FALSE(pair.replica->settled());
+  pair.work();
+  EXPECT_TRUE(pair.replica->ended());
+  EXPECT_TRUE(pair.replica->settled());
+  EXPECT_EQ(pair.mine, pair.theirs);
+  const ImageRecord& record = pair.replica->record();
+  EXPECT_EQ(record.at, (ImageEpoch{kGeneration, kSession.value(), Epoch{2}}));
+  EXPECT_EQ(record.journal_base, pair.replica->last_sequence()) << "what it wrote last is not replayed";
+  EXPECT_GT(record.journal_base, JournalSequence{0});
+}
+
 TEST(DiskSession, AnInterruptedSynchronisationIsNotMistakenForAFinishedOne) {
   Pair pair;
   lay_over(pair.mine, filled(0, kDisk, 0x55));
@@ -311,6 +339,34 @@ TEST(DiskSession, AFailedWriteIsRepeatedAndAFailedFinalSyncEndsTheSession) {
   ASSERT_TRUE(op && std::holds_alternative<DiskReplica::SyncImage>(*op));
   pair.replica->on_op_failed();
   EXPECT_TRUE(pair.replica->broken());
+}
+
+TEST(DiskSession, AfterAFailedSyncEverythingIsCopiedAgainThoughItReadsEqual) {
+  Pair pair;
+  lay_over(pair.mine, filled(0, kDisk, 0x55));
+  pair.standby(record_of(9, ImageState::kNew, {}), all_marked(9));
+  ASSERT_TRUE(pair.attach(Epoch{1}));
+  pair.resynchronise();
+  EXPECT_EQ(pair.mine, pair.theirs);
+  EXPECT_EQ(pair.copied, kDisk / kGranule);
+  ASSERT_TRUE(pair.replica->check(Epoch{1}, pair.cut()));
+  EXPECT_FALSE(pair.replica->ready(Epoch{1}));
+  ASSERT_TRUE(pair.replica->next_op());  // the last sync
+  pair.replica->on_op_failed();
+  pair.source.end_session();
+  EXPECT_FALSE(pair.attach(Epoch{2})) << "its session has not ended";
+  pair.source.end_session();
+  pair.replica->end_session();
+  EXPECT_FALSE(pair.attach(Epoch{2})) << "it has not recovered";
+  pair.source.end_session();
+  pair.replica->recover();
+  pair.copied = 0;
+  ASSERT_TRUE(pair.attach(Epoch{2}));
+  pair.resynchronise();
+  EXPECT_EQ(pair.copied, kDisk / kGranule);
+  pair.commit(Epoch{2}, pair.cut());
+  EXPECT_EQ(pair.replica->record().state, ImageState::kConsistent);
+  EXPECT_EQ(pair.mine, pair.theirs);
 }
 
 }  // namespace

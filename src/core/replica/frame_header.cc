@@ -49,6 +49,8 @@ constexpr TypeInfo kTypes[] = {
     {FrameType::kDiskSumAnswers, "DiskSumAnswers", kStateFramePayloadMax, kDiskVersion},
     {FrameType::kDiskProgress, "DiskProgress", kControlPayloadMax, kDiskVersion},
     {FrameType::kDiskTrouble, "DiskTrouble", kControlPayloadMax, kDiskVersion},
+    {FrameType::kDisksEnd, "DisksEnd", kControlPayloadMax, kDiskEndVersion},
+    {FrameType::kDisksEnded, "DisksEnded", kControlPayloadMax, kDiskEndVersion},
     {FrameType::kAuditDigests, "AuditDigests", kControlPayloadMax, kAuditVersion},
     {FrameType::kAuditRegion, "AuditRegion", kControlPayloadMax, kAuditVersion},
     {FrameType::kAuditEnd, "AuditEnd", kControlPayloadMax, kAuditVersion},

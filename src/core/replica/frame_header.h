@@ -24,10 +24,11 @@ inline constexpr size_t kFrameHeaderBytes = 20;
 // The range of protocol versions this program speaks.  The handshake messages (Hello, HelloReply, Bye) are always sent
 // under kHandshakeVersion and their layout never changes; every other frame carries the version the Hello agreed on.
 inline constexpr uint16_t kProtocolVersionMin = 1;
-inline constexpr uint16_t kProtocolVersionMax = 3;
+inline constexpr uint16_t kProtocolVersionMax = 4;
 inline constexpr uint16_t kHandshakeVersion = 1;
-inline constexpr uint16_t kAuditVersion = 2;  // the first that has audits
-inline constexpr uint16_t kDiskVersion = 3;   // and disks
+inline constexpr uint16_t kAuditVersion = 2;    // the first that has audits
+inline constexpr uint16_t kDiskVersion = 3;     // and disks
+inline constexpr uint16_t kDiskEndVersion = 4;  // and tidy ends of disks, and audits of them
 
 // The highest version that both ranges hold.
 constexpr std::optional<uint16_t> negotiate_version(uint16_t peer_min, uint16_t peer_max) {
@@ -72,6 +73,8 @@ enum class FrameType : uint16_t {
   kDiskSumAnswers = 0x0085,
   kDiskProgress = 0x0086,
   kDiskTrouble = 0x0087,
+  kDisksEnd = 0x0088,
+  kDisksEnded = 0x0089,
   kAuditDigests = 0x0090,
   kAuditRegion = 0x0091,
   kAuditEnd = 0x0092,

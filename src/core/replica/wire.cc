@@ -271,6 +271,17 @@ void fields(Io& io, M& m) {
   io.text("text", m.text, kDiskTextBytesMax);
 }
 
+template <typename Io, Is<DisksEnd> M>
+void fields(Io& io, M& m) {
+  io.number("epoch", m.epoch);
+  io.rest("barrier", m.barrier, kDiskBarrierBytesMax);
+}
+
+template <typename Io, Is<DisksEnded> M>
+void fields(Io& io, M& m) {
+  io.number("epoch", m.epoch);
+}
+
 // Tries each alternative of the variant until one has the frame's type.
 template <size_t I = 0>
 Result<Message> decode_as(const Frame& frame) {

@@ -32,7 +32,7 @@ using Message =
                  SideStateChunk, EpochEnd, Ack, Applied, GuestEnded, GuestEndedAck, HandoverRequest, HandoverReady,
                  HandoverGo, HandoverDone, HandoverAbort, StaleGeneration, Resigned, RelayLogChunk, RelayLogAck,
                  AuditDigests, AuditRegion, AuditEnd, CopyWrong, CopyDropped, DiskOffer, DiskAnswer, DiskMarks,
-                 DiskRecords, DiskSums, DiskSumAnswers, DiskProgress, DiskTrouble>;
+                 DiskRecords, DiskSums, DiskSumAnswers, DiskProgress, DiskTrouble, DisksEnd, DisksEnded>;
 
 // Appends the whole frame to `out` and returns its checksum (for ChunkDigest).  Chunk data over the limits is a bug of
 // the caller.

@@ -6,8 +6,11 @@
 //             ◄───────────────────────────────────── DiskAnswer, for each disk, and its DiskMarks
 //     DiskRecords, DiskSums …  ─────────────────────► in the order in which things happened on the primary's image
 //             ◄───────────────────────────────────── DiskSumAnswers, DiskProgress, DiskTrouble
+//     GuestEnded, DisksEnd ─────────────────────────► the guest's last writes
+//             ◄───────────────────────────────────── DisksEnded
 //
-// All of protocol version kDiskVersion.  The byte spans borrow the frame's payload.
+// Of protocol version kDiskVersion, DisksEnd and DisksEnded of kDiskEndVersion.  The byte spans borrow the frame's
+// payload.
 #pragma once
 
 #include <array>
@@ -26,6 +29,7 @@ namespace us {
 inline constexpr size_t kDiskFrameBytesMax = kStateFramePayloadMax - 64;  // records, sums or answers in one frame
 inline constexpr size_t kDiskMarksBytesMax = 32 * 1024;
 inline constexpr size_t kDiskTextBytesMax = 4096;
+inline constexpr size_t kDiskBarrierBytesMax = 1024;
 
 // primary -> standby, right after the HelloReply, for each disk in order: what it is about to copy and stream.
 struct DiskOffer {
@@ -70,7 +74,8 @@ struct DiskRecords {
   ByteSpan records;
 };
 
-// primary -> standby: compare these granules as they are at this place in the stream.
+// primary -> standby: compare these granules as they are at this place in the stream: to synchronise them before the
+// first epoch, to audit them after it.
 struct DiskSums {
   static constexpr FrameType kType = FrameType::kDiskSums;
   DiskIndex disk;
@@ -100,6 +105,20 @@ struct DiskTrouble {
   DiskIndex disk;
   std::string text;
   bool operator==(const DiskTrouble&) const = default;
+};
+
+// primary -> standby, after GuestEnded and after all records: the guest's last epoch, of which only the disks count.
+struct DisksEnd {
+  static constexpr FrameType kType = FrameType::kDisksEnd;
+  Epoch epoch;
+  ByteSpan barrier;  // of this epoch, write_record.h
+};
+
+// standby -> primary: its images are at that epoch for good, and say that the guest has ended there.
+struct DisksEnded {
+  static constexpr FrameType kType = FrameType::kDisksEnded;
+  Epoch epoch;
+  bool operator==(const DisksEnded&) const = default;
 };
 
 }  // namespace us

@@ -83,6 +83,8 @@ inline std::vector<Message> messages() {
       DiskSumAnswers{DiskIndex{2}, kBytes},
       DiskProgress{DiskIndex{2}, 1234, Epoch{42}},
       DiskTrouble{DiskIndex{2}, "write to /srv/vm.img: No space left on device"},
+      DisksEnd{Epoch{43}, kBytes},
+      DisksEnded{Epoch{43}},
   };
 }
 

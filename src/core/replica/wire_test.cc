@@ -34,7 +34,7 @@ bool ends_in_raw_bytes(FrameType type) {
   return type == FrameType::kPageChunk || type == FrameType::kDeviceStateChunk || type == FrameType::kSideStateChunk ||
          type == FrameType::kRelayLogChunk || type == FrameType::kAuditDigests || type == FrameType::kAuditRegion ||
          type == FrameType::kDiskMarks || type == FrameType::kDiskRecords || type == FrameType::kDiskSums ||
-         type == FrameType::kDiskSumAnswers;
+         type == FrameType::kDiskSumAnswers || type == FrameType::kDisksEnd;
 }
 
 TEST(Wire, EveryMessageComesBackAsItWasSent) {
