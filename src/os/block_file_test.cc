@@ -129,7 +129,7 @@ TEST_F(BlockFileTest, AFailedSyncIsFinalUntilItIsForgotten) {
   file.forget_sync_error();
   file.drop_cache();
   EXPECT_EQ(file.sync(), 0);
-  EXPECT_EQ(content(file, 0, 512)[0], 0);
+  EXPECT_EQ(content(file, 0, 512).data()[0], 0);
 }
 
 TEST_F(BlockFileTest, AFileThatBecameShorterIsAnErrorNotZeroes) {
