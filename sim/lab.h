@@ -47,6 +47,7 @@ struct Lab {
   std::array<bool, 2> data_cut{};       // no client hears this host
   std::array<bool, 2> restore_fails{};  // the next takeover there does not succeed
   uint64_t sessions = 0;
+  bool audit_disks = false;  // primaries do so now and then
 
   Host& host(HostId id) { return *hosts[index_of(id)]; }
 };

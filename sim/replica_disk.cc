@@ -27,7 +27,10 @@ struct Execute {
     return true;
   }
   bool operator()(const DiskReplica::ReadGranule& op) {
-    sum = granule_sum(files.image.read(op.range.start, op.range.length()));
+    const ByteSpan image = files.image.read(op.range.start, op.range.length());
+    Bytes bytes(image.begin(), image.end());
+    apply_over(bytes, op.range, op.over);
+    sum = granule_sum(bytes);
     return true;
   }
   bool operator()(const DiskReplica::SyncImage&) { return files.image.sync(); }

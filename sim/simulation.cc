@@ -96,6 +96,7 @@ void Run::vary() {
   Rng& rng = lab_.world.rng();
   constexpr std::array detections = {Duration::millis(60), Duration::millis(100), Duration::millis(200)};
   constexpr std::array epochs = {Duration::millis(5), Duration::millis(25), Duration::millis(50)};
+  lab_.audit_disks = true;
   FailoverConfig& f = lab_.failover;
   f.detection = detections[rng.below(detections.size())];
   f.heartbeat = f.detection / 5;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kReadsMax = 2;
 constexpr size_t kFrameBytes = 8192;
+constexpr uint64_t kSyncsPerAudit = 3;
 
 }  // namespace
 
@@ -147,6 +148,7 @@ void SourceDisk::end_session() {
 
 Status SourceDisk::on_message(const Message& message) {
   US_TRY(deliver(source_, message));
+  judge_audit();
   pump();
   return {};
 }
@@ -168,6 +170,13 @@ bool SourceDisk::mark_ended(const ImageEpoch& last) {
   return true;
 }
 
+// No fault here makes the images differ beyond what is staged.
+void SourceDisk::judge_audit() {
+  if (source_.audit() && source_.audit()->result().differing > 0)
+    host_.lab().judge->violation("an audit finds the standby's image different at byte " +
+                                 std::to_string(source_.audit()->result().offsets.front()));
+}
+
 // ---- by itself ----
 
 void SourceDisk::sync_now_and_then() {
@@ -176,6 +185,7 @@ void SourceDisk::sync_now_and_then() {
     // After a failure nothing says any more what is on the medium (fsync(2), EIO): the marks stay.
     if (!files_.image.sync()) return;
     source_.on_local_sync(over);
+    if (host_.lab().audit_disks && ++syncs_ % kSyncsPerAudit == 0) source_.begin_audit();
     pump();
     sync_now_and_then();
   });

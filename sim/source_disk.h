@@ -66,6 +66,7 @@ class SourceDisk {
   void read(LockId id);
   void release(LockId id);
   void sync_now_and_then();
+  void judge_audit();
 
   Host& host_;
   DiskFiles& files_;
@@ -79,6 +80,7 @@ class SourceDisk {
   bool draining_ = false;
   bool map_busy_ = false;
   bool record_busy_ = false;
+  uint64_t syncs_ = 0;
 };
 
 }  // namespace us::sim

@@ -30,16 +30,7 @@ struct OpenedImage {
     if (const int error = image.image().read(offset, into); error != 0)
       return fail_errno("read " + image.path(), error);
     if (!replay) return {};
-    const DiskRange wanted{offset, offset + into.size()};
-    for (const DiskWrite& write : replay->batch.writes) {
-      if (!write.range.overlaps(wanted)) continue;
-      const DiskRange part{std::max(write.range.start, wanted.start), std::min(write.range.end, wanted.end)};
-      uint8_t* at = into.data() + (part.start - offset);
-      if (write.kind == WriteKind::kData)
-        std::ranges::copy(write.part(part).data.span(), at);
-      else
-        std::fill_n(at, part.length(), uint8_t{0});
-    }
+    apply_over(into, {offset, offset + into.size()}, replay->batch.writes);
     return {};
   }
 };

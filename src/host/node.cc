@@ -273,7 +273,11 @@ Result<Json> Node::on_request(const Json& request) {
   }
   if (command == "set") return ask(CommandKind::kSet, request.value("assignment", std::string()));
   if (command == "audit") {
-    const std::chrono::seconds limit = kCommandLimit + std::chrono::seconds(context_.config.memory_bytes >> 27);
+    std::chrono::seconds limit = kCommandLimit + std::chrono::seconds(context_.config.memory_bytes >> 27);
+    {
+      const std::lock_guard lock(role_mutex_);
+      if (primary_ != nullptr) limit += std::chrono::seconds(primary_->disk_bytes() >> 24);
+    }
     US_ASSIGN(const Json text, ask(CommandKind::kAudit, {}, limit));
     return Json::parse(text.get<std::string>());
   }

@@ -10,6 +10,8 @@
 namespace us {
 namespace {
 
+using Json = nlohmann::json;
+
 constexpr Duration kIdleWait = Duration::seconds(1);
 constexpr size_t kSparesMax = 4;
 // A cut waits so long for a sync that an earlier one has put off, and looks so often.
@@ -44,7 +46,11 @@ Primary::Primary(NodeContext& context, std::unique_ptr<PrimaryDisks> disks, std:
       wake_(std::move(wake)),
       capture_(*vm_),
       audit_({.memory_map = [this] { return vm_->memory_map(); },
-              .last_writer = [this](PageIndex page) { return capture_.last_writer(page); }},
+              .last_writer = [this](PageIndex page) { return capture_.last_writer(page); },
+              .begin_disks = [this] { return !peer_audits_disks() || disks_->begin_audit(); },
+              .disks_result =
+                  [this] { return peer_audits_disks() ? disks_->audit_result() : std::optional(Json::array()); },
+              .disk_bytes = [this] { return disks_->bytes(); }},
              vm_->other_blocks()),
       policy_(EpochPolicyConfig{}) {
   capture_.inject(context.dirty_page_fault);
@@ -270,6 +276,7 @@ void Primary::handle_audit(PrimaryState state, Instant now) {
       coordinator_->stream_failed(taken.error().message);
     }
   }
+  audit_.poll_disks();
   if (now >= audit_.deadline()) audit_.abort("the standby did not compare in time");
   if (state != PrimaryState::kProtected && state != PrimaryState::kSyncing && !audit_.running())
     audit_.abort("the VM is not protected any more");

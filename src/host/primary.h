@@ -48,6 +48,7 @@ class Primary {
 
   // Any thread.
   nlohmann::json status() const;
+  uint64_t disk_bytes() const { return disks_->bytes(); }
   nlohmann::json flows() const { return vm_->net().relays().flows(); }
   // The latest epochs, oldest first: {"epoch", "stopped_ns", "resumed_ns", "committed_ns", "pages"}; null: not yet.
   nlohmann::json epochs() const;
@@ -64,6 +65,7 @@ class Primary {
   void handle_audit(PrimaryState state, Instant now);
   // Why no audit can be made now.
   std::optional<std::string> audit_obstacle() const;
+  bool peer_audits_disks() const { return peer_ && peer_->version >= kDiskEndVersion; }
 
   // Lets the disks' threads reach the sender of this session, and no other.
   struct SenderHandle {

@@ -15,6 +15,8 @@ constexpr size_t kPagesReported = 1024;
 // For the standby to compare.  It does so at more than 1 GB/s, between its other work.
 constexpr Duration kAnswerTimeout = Duration::seconds(20);
 constexpr uint64_t kPagesPerSecond = 64 * 1024;
+// Of the slowest disk that is worth waiting for.
+constexpr uint64_t kDiskBytesPerSecond = 16 << 20;
 
 // What is known of a page, as a clause.
 std::string page_text(const Json& page) {
@@ -43,7 +45,7 @@ void PrimaryAudit::request(Command command, const std::optional<std::string>& ca
 }
 
 bool PrimaryAudit::due(Epoch epoch) const {
-  if (judge_) return false;
+  if (running()) return false;
   return asked_ || (every_ != 0 && epoch.value() % every_ == 0);
 }
 
@@ -59,6 +61,10 @@ std::vector<Bytes> PrimaryAudit::begin(Epoch epoch, std::unique_ptr<const RamHas
   began_ = now;
   deadline_ = now + kAnswerTimeout + Duration::seconds(static_cast<int64_t>(hashes->pages() / kPagesPerSecond));
   judge_ = std::make_unique<AuditJudge>(epoch, std::move(hashes));
+  for_asker_ = asked_.has_value();
+  disks_begun_ = for_asker_ && knowledge_.begin_disks();
+  disks_deadline_ =
+      now + kAnswerTimeout + Duration::seconds(static_cast<int64_t>(knowledge_.disk_bytes() / kDiskBytesPerSecond));
   const std::lock_guard lock(mutex_);
   pauses_.record(pause);
   return frames;
@@ -80,7 +86,46 @@ void PrimaryAudit::abort(const std::string& why) {
     const std::lock_guard lock(mutex_);
     ++failed_;
   }
+  ram_result_.reset();
+  for_asker_ = false;
   if (asked_) std::exchange(asked_, std::nullopt)->answer->set_value(fail(ErrorKind::kRefused, why));
+}
+
+Instant PrimaryAudit::deadline() const {
+  if (judge_) return deadline_;
+  return ram_result_ ? disks_deadline_ : Instant::far_future();
+}
+
+void PrimaryAudit::answer(Json result) {
+  ram_result_.reset();
+  if (asked_) std::exchange(asked_, std::nullopt)->answer->set_value(result.dump());
+}
+
+void PrimaryAudit::poll_disks() {
+  if (!ram_result_) return;
+  if (!disks_begun_) disks_begun_ = knowledge_.begin_disks();
+  if (!disks_begun_) return;
+  std::optional<Json> disks = knowledge_.disks_result();
+  if (!disks) return;
+  Json result = std::move(*ram_result_);
+  for (const Json& disk : *disks) {
+    const auto differing = disk["differences"].get<uint64_t>();
+    if (differing == 0) continue;
+    result["equal"] = false;
+    const std::string text = fmt::format(
+        "{}: {} pieces of {} KiB differ from the standby's, the first at byte {}", disk["name"].get<std::string>(),
+        differing, disk["granule_bytes"].get<uint64_t>() / 1024, disk["offsets"][0].get<uint64_t>());
+    spdlog::error("audit: {}", text);
+    if (!difference_) difference_ = "audit: " + text;
+    const std::lock_guard lock(mutex_);
+    differences_ += differing;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    last_["disks"] = *disks;
+  }
+  result["disks"] = std::move(*disks);
+  answer(std::move(result));
 }
 
 Json PrimaryAudit::describe_page(PageIndex page, const std::vector<MappedRam>& map) const {
@@ -120,7 +165,12 @@ void PrimaryAudit::conclude(const AuditEnd& end, Instant now) {
                               judge->differing().size(), pages.empty() ? "" : page_text(pages[0]));
   }
   result["differing"] = std::move(pages);
-  if (asked_) std::exchange(asked_, std::nullopt)->answer->set_value(result.dump());
+  if (std::exchange(for_asker_, false)) {
+    if (judge->equal())
+      ram_result_ = result;
+    else
+      answer(result);
+  }
   const std::lock_guard lock(mutex_);
   ++done_;
   differences_ += judge->differing().size() + judge->regions_unnamed();

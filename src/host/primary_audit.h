@@ -2,6 +2,9 @@
 //
 //     asked for, or due ──► hashes made in the pause of a cut ──► standby compares ──► result
 //
+// One that is asked for compares the disks as well, beside it and while the guest runs (core/disk/disk_audit.h); it is
+// answered when both are done, or at the first that differs.
+//
 // One audit at a time.  Engine thread, except status().  The pure parts are core/memory/{ram_hashes,audit_judge}.h.
 #pragma once
 
@@ -37,6 +40,11 @@ class PrimaryAudit {
   struct Knowledge {
     std::function<std::vector<MappedRam>()> memory_map;
     std::function<PageHistory::Last(PageIndex)> last_writer;
+    // Begins to compare the disks; false: not yet, asked again.
+    std::function<bool()> begin_disks;
+    // What came of it, an object for each; nullopt: not known yet.
+    std::function<std::optional<nlohmann::json>()> disks_result;
+    std::function<uint64_t()> disk_bytes;
   };
   PrimaryAudit(Knowledge knowledge, std::vector<std::string> other_blocks)
       : knowledge_(std::move(knowledge)), other_blocks_(std::move(other_blocks)) {}
@@ -53,11 +61,13 @@ class PrimaryAudit {
                            Instant now);
   // Error: the answer makes no sense, so the link is of no use.
   Status on_answer(const AuditAnswer& answer, Instant now);
+  // Looks whether the disks have been compared.
+  void poll_disks();
   // The standby is gone, or nobody is protected any more.
   void abort(const std::string& why);
   // When an unfinished audit has taken too long.
-  Instant deadline() const { return judge_ ? deadline_ : Instant::far_future(); }
-  bool running() const { return judge_ != nullptr; }
+  Instant deadline() const;
+  bool running() const { return judge_ || ram_result_; }
 
   // Set when the audit that just ended found a difference: a sentence with the first page.
   std::optional<std::string> take_difference() { return std::exchange(difference_, std::nullopt); }
@@ -68,11 +78,16 @@ class PrimaryAudit {
 
  private:
   void conclude(const AuditEnd& end, Instant now);
+  void answer(nlohmann::json result);
   nlohmann::json describe_page(PageIndex page, const std::vector<MappedRam>& map) const;
 
   const Knowledge knowledge_;
   const std::vector<std::string> other_blocks_;
   std::optional<Command> asked_;
+  bool for_asker_ = false;                    // the one that runs
+  std::optional<nlohmann::json> ram_result_;  // waits for that of the disks
+  bool disks_begun_ = false;
+  Instant disks_deadline_;
   std::unique_ptr<AuditJudge> judge_;
   Duration pause_;
   Instant began_;

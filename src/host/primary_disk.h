@@ -58,6 +58,12 @@ class PrimaryDisk final : public DiskRole {
   // The standby's image has been failing for `patience`: what it says.  Once for each time.
   std::optional<std::string> take_standby_failure(Instant now, Duration patience);
 
+  // ---- audits ----
+  // Begins to compare the two images (core/disk/disk_audit.h).  False: not now.
+  bool begin_audit();
+  // What came of it; nullopt: not known yet, or the session has ended.
+  std::optional<nlohmann::json> audit_result() const;
+
   // ---- the cut ----
   void begin_cut();
   // The guest stands.  An error: QEMU still has a write open, so this epoch must not be.

@@ -112,6 +112,30 @@ std::optional<std::string> PrimaryDisk::take_standby_failure(Instant now, Durati
   return standby_trouble_;
 }
 
+// ---- audits ----
+
+bool PrimaryDisk::begin_audit() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (fenced_ || !source_.begin_audit()) return false;
+  }
+  disk_.loop->wake();
+  return true;
+}
+
+std::optional<nlohmann::json> PrimaryDisk::audit_result() const {
+  const std::lock_guard lock(mutex_);
+  if (!source_.audit() || !source_.audit()->finished()) return std::nullopt;
+  const DiskAudit::Result& result = source_.audit()->result();
+  return nlohmann::json{{"name", disk_.name},
+                        {"image", disk_.image.path()},
+                        {"granule_bytes", source_.map().shape().granule_bytes},
+                        {"granules", result.compared},
+                        {"left_out", result.left_out},
+                        {"differences", result.differing},
+                        {"offsets", result.offsets}};
+}
+
 // ---- the cut ----
 
 void PrimaryDisk::begin_cut() {

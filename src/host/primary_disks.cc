@@ -107,6 +107,28 @@ std::optional<std::string> PrimaryDisks::take_standby_failure(Instant now, Durat
   return std::nullopt;
 }
 
+bool PrimaryDisks::begin_audit() {
+  bool all = true;
+  for (const auto& disk : disks_) all = disk->begin_audit() && all;
+  return all;
+}
+
+std::optional<nlohmann::json> PrimaryDisks::audit_result() const {
+  nlohmann::json out = nlohmann::json::array();
+  for (const auto& disk : disks_) {
+    std::optional<nlohmann::json> result = disk->audit_result();
+    if (!result) return std::nullopt;
+    out.push_back(std::move(*result));
+  }
+  return out;
+}
+
+uint64_t PrimaryDisks::bytes() const {
+  uint64_t sum = 0;
+  for (const auto& disk : local_) sum += disk->image.bytes();
+  return sum;
+}
+
 bool PrimaryDisks::ready_to_cut() const {
   return std::ranges::all_of(disks_, [](const auto& disk) { return disk->resynchronised(); });
 }

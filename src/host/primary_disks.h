@@ -13,7 +13,8 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,11 @@ class PrimaryDisks {
   // An image of the standby has been failing for `patience`: what it says.  The guest must not wait for it for ever,
   // and the standby could not take over.  Once for each time.
   std::optional<std::string> take_standby_failure(Instant now, Duration patience);
+  // Begins to compare all images of the two hosts while the guest runs.  False: not now.
+  bool begin_audit();
+  // One object for each disk; nullopt: not known yet.
+  std::optional<nlohmann::json> audit_result() const;
+  uint64_t bytes() const;
   // Every disk has been synchronised: the first epoch may be cut.
   bool ready_to_cut() const;
 

@@ -190,7 +190,7 @@ void StandbyDisk::pump() {
     }
     if (!op) break;
     const auto* granule = std::get_if<DiskReplica::ReadGranule>(&*op);
-    if (const auto sum = granule != nullptr ? sum_at_once(granule->range) : std::nullopt) {
+    if (const auto sum = granule != nullptr ? sum_at_once(*granule) : std::nullopt) {
       const std::lock_guard lock(mutex_);
       replica_.on_read(*sum);
       read = true;
@@ -208,10 +208,12 @@ void StandbyDisk::pump() {
   tell_primary();
 }
 
-std::optional<uint64_t> StandbyDisk::sum_at_once(DiskRange range) const {
+std::optional<uint64_t> StandbyDisk::sum_at_once(const DiskReplica::ReadGranule& op) const {
   const BlockFile& image = disk_.image.image();
+  const DiskRange range = op.range;
   AlignedBuffer bytes = AlignedBuffer::zeroed(range.length());
   if (!image.is_hole(range.start, range.length()) && !image.read_cached(range.start, bytes.span())) return std::nullopt;
+  apply_over(bytes.span(), range, op.over);
   return granule_sum(bytes.span());
 }
 
@@ -269,8 +271,9 @@ void StandbyDisk::write_more(const std::shared_ptr<ImageWrites>& work) {
 
 void StandbyDisk::perform(const DiskReplica::ReadGranule& op) {
   auto bytes = std::make_shared<AlignedBuffer>(op.range.length());
-  disk_.loop->io().read(disk_.image.image(), op.range.start, bytes->span(), [this, bytes](int error) {
+  disk_.loop->io().read(disk_.image.image(), op.range.start, bytes->span(), [this, bytes, op](int error) {
     if (error != 0) return op_done("read", error);
+    apply_over(bytes->span(), op.range, op.over);
     const uint64_t sum = granule_sum(bytes->span());
     busy_ = false;
     {

@@ -80,7 +80,7 @@ class StandbyDisk final : public DiskRole {
 
   void pump();
   // granule_sum() of the range, if that needs no waiting for the disk.
-  std::optional<uint64_t> sum_at_once(DiskRange range) const;
+  std::optional<uint64_t> sum_at_once(const DiskReplica::ReadGranule& op) const;
   void perform(const DiskReplica::WriteRecordFile& op);
   void perform(DiskReplica::WriteMap& op);
   void perform(DiskReplica::WriteImage& op);

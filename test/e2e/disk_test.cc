@@ -4,7 +4,9 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <thread>
+#include <tuple>
 
 #include "demo/command.h"
 #include "e2e.h"
@@ -13,6 +15,7 @@ namespace us::e2e {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::json;
 using testing::HasSubstr;
 
 constexpr uint64_t kDiskBytes = 64u << 20;
@@ -88,6 +91,15 @@ class Disk : public E2e {
     ASSERT_OK(missing);
     EXPECT_EQ(std::atoi(missing->c_str()), 0) << *missing << " of " << last << " acknowledged writes are missing";
     EXPECT_FALSE(missing->empty());
+  }
+  // What `understudy audit --json` says, and its exit status.
+  std::pair<int, Json> audit(size_t host) {
+    const auto ran = demo::run_command(
+        cluster_->lab().host(host).wrap({program(), "audit", demo::kVmName, "--json", "--runtime-dir",
+                                         (cluster_->vm_file(host).parent_path() / "runtime").string()}),
+        Duration::seconds(60));
+    if (!ran) return {-1, ran.error().message};
+    return {ran->exit_status, Json::parse(ran->output, nullptr, false)};
   }
   void expect_equal_images() {
     const auto compared = demo::run_command({"cmp", image(0).string(), image(1).string()});
@@ -214,6 +226,35 @@ TEST_F(Disk, AStandbyWithoutRoomIsGivenUpAndComesBackByItself) {
   ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
   writer.stop();
   ASSERT_NO_FATAL_FAILURE(expect_every_acknowledged_write(writer.acknowledged()));
+}
+
+TEST_F(Disk, AnAuditNamesWhereTheStandbysImageDiffersAndItIsMended) {
+  constexpr uint64_t kWrongAt = (40u << 20) + 5;
+  constexpr uint64_t kGranule = 64 * 1024;
+  ASSERT_NO_FATAL_FAILURE(start_with_disk());
+  Writer writer(*cluster_);
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  auto [status, result] = audit(0);
+  EXPECT_EQ(status, 0) << result;
+  EXPECT_EQ(result["disks"][0].value("granules", uint64_t{0}) + result["disks"][0].value("left_out", uint64_t{0}),
+            kDiskBytes / kGranule);
+  {
+    std::fstream standbys(image(1), std::ios::binary | std::ios::in | std::ios::out);
+    standbys.seekp(kWrongAt);
+    standbys.put('?');
+  }
+  std::tie(status, result) = audit(0);
+  EXPECT_EQ(status, 1) << result;
+  EXPECT_EQ(result["differences"], 0) << "of pages of RAM";
+  EXPECT_EQ(result["disks"][0]["offsets"], Json::array({kWrongAt / kGranule * kGranule}));
+  EXPECT_THAT(log(0), HasSubstr("disk0: 1 pieces of 64 KiB differ from the standby's, the first at byte 41943040"));
+  ASSERT_OK(cluster_->wait_until("the standby dropping its copy", kSoon, [this]() -> Result<bool> {
+    return log(0).find("the standby has dropped its wrong copy") != std::string::npos;
+  }));
+  ASSERT_OK(cluster_->wait_protected(0, kSync));
+  ASSERT_NO_FATAL_FAILURE(expect_progress(writer));
+  EXPECT_EQ(audit(0).first, 0);
+  writer.stop();
 }
 
 TEST_F(Disk, AStaleImageIsNotServed) {

@@ -117,6 +117,8 @@ class DirtyMap {
   void on_update_failed();
 
   const GranuleSet& marked() const { return marked_; }
+  // Only a resynchronisation takes that mark back.
+  bool is_lasting(uint64_t granule) const { return lasting_.test(granule); }
   uint64_t keep_epochs() const { return keep_epochs_; }
   const DirtyMapShape& shape() const { return shape_; }
 

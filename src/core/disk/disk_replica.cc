@@ -12,6 +12,8 @@ constexpr uint64_t kDirectOpBytes = 4u << 20;
 constexpr uint64_t kDirectOpWrites = 256;
 // Written directly between two syncs, so that the last one, for which the first epoch waits, is short.
 constexpr uint64_t kDirectSyncBytes = 64u << 20;
+// An honest primary has fewer open (DiskAudit).
+constexpr size_t kAuditsMax = 64;
 
 tl::unexpected<Error> bad(std::string what) { return fail(ErrorKind::kProtocol, "disk: " + std::move(what)); }
 
@@ -62,6 +64,9 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
     map_ = DirtyMap(shape, map_.keep_epochs());
     map_.mark_all();
     new_map_ = true;
+  } else if (differs_) {  // where it was found is not the only place it may be: everything is compared
+    map_.mark_all();
+    new_map_ = true;
   }
   last_ = last_sequence();
   applier_.emplace(offer.image, JournalLayout::for_staged(bytes_max_), last_);
@@ -75,6 +80,7 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   direct_records_ = direct_data_ = copied_ = unsynced_ = 0;
   later_came_ = finishing_ = final_synced_ = ending_ = failed_ = broken_ = false;
   answers_.clear();
+  audit_answers_.clear();
   told_.reset();
   Answer answer;
   answer.compare_all = map_.marked().count() == map_.marked().granules();
@@ -87,6 +93,8 @@ void DiskReplica::end_session() {
   open_ = false;
   staged_.drop_uncommitted();
   answers_.clear();
+  audit_answers_.clear();
+  audits_.erase(audits_.begin() + (doing_ == Doing::kAudit ? 1 : 0), audits_.end());
   if (committed_ != Epoch{} || final_synced_) return;
   finishing_ = false;
   // What is being done stays at the front until it is done.
@@ -122,9 +130,17 @@ Status DiskReplica::on_record(Epoch epoch, const DiskWrite& write) {
 Status DiskReplica::on_sum(uint64_t granule, uint64_t sum) {
   if (!open_) return bad("a comparison without a session");
   if (granule >= map_.shape().granules()) return bad("a comparison past the end of the disk");
+  if (committed_ != Epoch{}) return queue_audit(granule, sum);
   US_TRY(judge_direct({0, 1}));
   direct_bytes_ += charge_of(0);
   direct_.push_back({std::nullopt, granule, sum});
+  return {};
+}
+
+Status DiskReplica::queue_audit(uint64_t granule, uint64_t sum) {
+  if (audits_.size() + audit_answers_.size() >= kAuditsMax)
+    return fail(ErrorKind::kRefused, "disk: more is to be compared at once than was agreed");
+  audits_.push_back({granule, sum, staged_.newest(range_of(granule))});
   return {};
 }
 
@@ -202,11 +218,29 @@ std::optional<DiskReplica::Op> DiskReplica::choose() {
     doing_ = Doing::kFinalSync;
     return SyncImage{};
   }
-  if (applier_ && applier_->step() == ApplyStep::kIdle && record_.state == ImageState::kConsistent)
-    if (std::optional<ApplyBatch> batch = staged_.take_batch()) applier_->begin(std::move(*batch));
+  if (auto op = applier_op()) return op;
+  const bool batch = wants_batch();
+  if (!batch || audits_.empty()) {
+    answers_.insert(answers_.end(), audit_answers_.begin(), audit_answers_.end());
+    audit_answers_.clear();
+  }
+  if (!audits_.empty()) {
+    doing_ = Doing::kAudit;
+    return ReadGranule{range_of(audits_.front().granule), audits_.front().over};
+  }
+  if (batch) applier_->begin(std::move(*staged_.take_batch()));
   if (auto op = applier_op()) return op;
   if (auto update = map_.poll_update()) return map_op(Doing::kMap, std::move(*update));
   return std::nullopt;
+}
+
+bool DiskReplica::wants_batch() const {
+  return applier_ && record_.state == ImageState::kConsistent && staged_.has_batch();
+}
+
+DiskRange DiskReplica::range_of(uint64_t granule) const {
+  const uint64_t start = granule * map_.shape().granule_bytes;
+  return {start, std::min(start + map_.shape().granule_bytes, record_.disk_bytes)};
 }
 
 DiskReplica::Op DiskReplica::map_op(Doing what, DirtyMap::Update update) {
@@ -218,8 +252,7 @@ DiskReplica::Op DiskReplica::direct_op() {
   if (!direct_.front().write) {
     doing_ = Doing::kRead;
     doing_count_ = 1;
-    const uint64_t start = direct_.front().granule * map_.shape().granule_bytes;
-    return ReadGranule{{start, std::min(start + map_.shape().granule_bytes, record_.disk_bytes)}};
+    return ReadGranule{range_of(direct_.front().granule)};
   }
   doing_ = Doing::kDirect;
   doing_count_ = 0;
@@ -265,6 +298,7 @@ void DiskReplica::on_op_done() {
   switch (done) {
     case Doing::kNothing:
     case Doing::kRead:
+    case Doing::kAudit:
       US_CHECK(false);
       return;
     case Doing::kNewMap:
@@ -296,7 +330,7 @@ void DiskReplica::on_record_done() {
   wanted_records_.pop_front();
   if (record_.state != ImageState::kConsistent) return;
   finishing_ = false;
-  doubtful_ = false;
+  doubtful_ = differs_ = false;
   at_ = record_.at;
   durable_ = first_;
   // Whatever was marked here has been copied.
@@ -315,6 +349,7 @@ void DiskReplica::on_applier_done() {
 }
 
 void DiskReplica::on_read(uint64_t sum) {
+  if (doing_ == Doing::kAudit) return on_audited(sum == audits_.front().sum);
   US_CHECK(doing_ == Doing::kRead);
   doing_ = Doing::kNothing;
   const Direct& d = direct_.front();
@@ -322,11 +357,20 @@ void DiskReplica::on_read(uint64_t sum) {
   take_direct(1);
 }
 
+void DiskReplica::on_audited(bool equal) {
+  doing_ = Doing::kNothing;
+  if (open_) audit_answers_.push_back({audits_.front().granule, equal});
+  differs_ = differs_ || !equal;
+  audits_.pop_front();
+}
+
 void DiskReplica::on_op_failed() {
+  if (doing_ == Doing::kAudit) return on_audited(false);  // what cannot be read is not equal
   const Doing what = std::exchange(doing_, Doing::kNothing);
   doing_count_ = what == Doing::kRead ? doing_count_ : 0;
   switch (what) {
     case Doing::kNothing:
+    case Doing::kAudit:
       US_CHECK(false);
       return;
     case Doing::kRead:  // what cannot be read is to be written
@@ -357,8 +401,9 @@ void DiskReplica::recover() {
 // ---- a takeover ----
 
 bool DiskReplica::settled() const {
-  return doing_ == Doing::kNothing && !new_map_ && wanted_records_.empty() && direct_.empty() && !finishing_ &&
-         (!ending_ || ended()) && !staged_.unapplied() && (!applier_ || applier_->step() == ApplyStep::kIdle);
+  return doing_ == Doing::kNothing && !new_map_ && wanted_records_.empty() && direct_.empty() && audits_.empty() &&
+         !finishing_ && (!ending_ || ended()) && !staged_.unapplied() &&
+         (!applier_ || applier_->step() == ApplyStep::kIdle);
 }
 
 Status DiskReplica::may_take_over(const ImageEpoch& memory) const {

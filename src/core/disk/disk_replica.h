@@ -4,6 +4,8 @@
 //     begin_session() ─► kSyncing: records go straight to the image, in order
 //                     ─► the first epoch is whole: sync, kConsistent, ready() for its Ack
 //                     ─► later epochs: StagedWrites ─commit()─► EpochApplier (journal) ─► the image
+//     audits: on_sum() after the first epoch ─► its granule, and what is staged over it, compared; no batch of a later
+//             epoch is begun before that
 //     the guest's end:  end() ─► all of it applied, kEnded: ended()
 //     takeover:  end_session(), Ops until settled(), may_take_over(), go_live(), Ops until settled(), then serve
 //
@@ -106,8 +108,9 @@ class DiskReplica {
   struct WriteImage {  // in any order, they are disjoint
     std::vector<DiskWrite> writes;
   };
-  struct ReadGranule {  // and give granule_sum() of it to on_read()
+  struct ReadGranule {  // and give granule_sum() of it, with `over` applied (apply_over()), to on_read()
     DiskRange range;
+    std::vector<DiskWrite> over = {};
   };
   struct SyncImage {};
   struct WriteJournal {  // `start`, then the data of the writes in order, at `offset`
@@ -149,18 +152,33 @@ class DiskReplica {
   Epoch durable() const { return durable_; }
 
  private:
-  enum class Doing : uint8_t { kNothing, kNewMap, kMap, kRecord, kDirect, kRead, kEarlySync, kFinalSync, kApplier };
+  enum class Doing : uint8_t {
+    kNothing,
+    kNewMap,
+    kMap,
+    kRecord,
+    kDirect,
+    kRead,
+    kEarlySync,
+    kFinalSync,
+    kApplier,
+    kAudit
+  };
   struct Direct {
     std::optional<DiskWrite> write;
     uint64_t granule = 0, sum = 0;  // without a write: compare
   };
   void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
   std::optional<Op> choose();
+  DiskRange range_of(uint64_t granule) const;
+  Status queue_audit(uint64_t granule, uint64_t sum);
+  bool wants_batch() const;
   void end_when_applied();
   std::optional<Op> applier_op();
   Op direct_op();
   Op map_op(Doing what, DirtyMap::Update update);
   void on_applier_done();
+  void on_audited(bool equal);
   void on_record_done();
   void take_direct(uint64_t count);
   Status judge_direct(DiskRange range) const;
@@ -198,6 +216,16 @@ class DiskReplica {
   uint64_t doing_count_ = 0;  // of direct_ in the Op
   bool failed_ = false;
   bool broken_ = false;
+  struct Audited {
+    uint64_t granule = 0, sum = 0;
+    std::vector<DiskWrite> over;  // what was staged when it came
+  };
+  std::deque<Audited> audits_;
+  // Not told yet: the primary sends no more than it has answers for, so a batch that waits for audits is not kept
+  // waiting by ever new ones.
+  std::vector<SumAnswer> audit_answers_;
+  bool differs_ = false;  // an audit has said so
+
   bool doubtful_ = false;  // what can be read of the image may not be on the medium
 };
 

@@ -104,14 +104,22 @@ void DiskSource::start_resync(ResyncPlan::Mode mode) {
 }
 
 Status DiskSource::on_sum_answers(ByteSpan answers) {
-  if (state_ != State::kResyncing) return bad("answers to comparisons that nobody asked for");
+  if (state_ != State::kResyncing && !(state_ == State::kFollowed && audit_))
+    return bad("answers to comparisons that nobody asked for");
   if (answers.empty() || answers.size() % kAnswerBytes != 0) return bad("answers of a wrong length");
   ByteReader in(answers);
   while (!in.done()) {
     const auto granule = in.le<uint64_t>();
     const auto equal = in.le<uint8_t>();
     if (equal > 1) return bad("an answer that is neither yes nor no");
-    US_TRY(plan_->on_answer(granule, equal == 1));
+    if (state_ == State::kResyncing) {
+      US_TRY(plan_->on_answer(granule, equal == 1));
+      continue;
+    }
+    US_TRY(audit_->on_answer(granule, equal == 1));
+    const uint64_t start = granule * map_.shape().granule_bytes;
+    if (equal == 0)
+      map_.on_write_failed({start, std::min(start + map_.shape().granule_bytes, map_.shape().disk_bytes)});
   }
   return {};
 }
@@ -162,12 +170,15 @@ void DiskSource::end_session() {
   direct_.clear();
   direct_charges_.clear();
   direct_bytes_open_ = 0;
+  audit_.reset();
+  audit_sums_.clear();
   log_.begin_session(Epoch{1});
 }
 
 // ---- resynchronisation ----
 
 std::optional<DiskSource::Step> DiskSource::poll_step() {
+  if (state_ == State::kFollowed) return poll_audit();
   // Half the window is kept for the guest.
   if (state_ != State::kResyncing || direct_bytes_open_ >= window_bytes_ / 2) return std::nullopt;
   const std::optional<ResyncPlan::Step> step = plan_->poll();
@@ -186,16 +197,48 @@ void DiskSource::on_copied(const Step& step, DataSlice bytes) {
 
 void DiskSource::on_compared(const Step& step, uint64_t sum) {
   if (!current(step)) return;
+  if (state_ == State::kFollowed) {
+    audit_->on_read(step.what.granule);
+    audit_sums_.push_back({log_.appended(), {step.what.granule, sum}});
+    return;
+  }
   direct_.push_back({true, {}, {step.what.granule, sum}});
   plan_->on_compared(step.what.granule);
 }
 
 void DiskSource::on_read_failed(const Step& step) {
-  if (current(step)) plan_->on_read_failed(step.what);
+  if (!current(step)) return;
+  if (state_ == State::kFollowed) return audit_->on_read_failed(step.what.granule);
+  plan_->on_read_failed(step.what);
 }
+
+// ---- audits ----
+
+bool DiskSource::begin_audit() {
+  if (state_ != State::kFollowed || durable_ == Epoch{} || (audit_ && !audit_->finished())) return false;
+  audit_.emplace(map_.shape());
+  return true;
+}
+
+std::optional<DiskSource::Step> DiskSource::poll_audit() {
+  // What the resynchronisation before has marked is left out otherwise.
+  if (!audit_ || !marks_confirmed_) return std::nullopt;
+  const std::optional<uint64_t> granule = audit_->poll(map_);
+  if (!granule) return std::nullopt;
+  const uint64_t start = *granule * map_.shape().granule_bytes;
+  const DiskRange range{start, std::min(start + map_.shape().granule_bytes, map_.shape().disk_bytes)};
+  return Step{sessions_, {ResyncPlan::Action::kCompare, *granule, range}};
+}
+
+// ---- the stream ----
 
 std::optional<DiskSource::StreamItem> DiskSource::poll_stream() {
   if (direct_.empty()) {
+    if (!audit_sums_.empty() && audit_sums_.front().after <= log_.polled()) {
+      const Sum sum = audit_sums_.front().sum;
+      audit_sums_.pop_front();
+      return StreamItem{true, {}, sum};
+    }
     std::optional<WriteRecord> record = log_.poll();
     if (!record) return std::nullopt;
     return StreamItem{false, std::move(*record), {}};

@@ -14,6 +14,9 @@
 // every answer is in; then, and not before, the first epoch may be cut.  From that cut on, records wait there for their
 // epoch (EpochWriteLog).
 //
+// Audits: once the standby follows, begin_audit() has every granule read and compared (disk_audit.h), by the same steps
+// and answers as a resynchronisation.  A place that differs is marked, so the next resynchronisation mends it.
+//
 // The marks of both hosts go once the standby has said that its image is consistent *and* this image has been synced
 // since that cut (dirty_map.h).
 //
@@ -26,6 +29,7 @@
 #include <optional>
 
 #include "core/disk/dirty_map.h"
+#include "core/disk/disk_audit.h"
 #include "core/disk/epoch_write_log.h"
 #include "core/disk/resync_plan.h"
 
@@ -84,6 +88,12 @@ class DiskSource {
   void on_compared(const Step& step, uint64_t sum);
   void on_read_failed(const Step& step);
 
+  // ---- audits ----
+  // False: the standby does not follow yet, or an audit is under way.
+  bool begin_audit();
+  // The latest of this session; nullopt: none.
+  const std::optional<DiskAudit>& audit() const { return audit_; }
+
   // ---- the stream, in this order ----
   struct Sum {
     uint64_t granule = 0;
@@ -95,7 +105,7 @@ class DiskSource {
     Sum sum;
   };
   std::optional<StreamItem> poll_stream();
-  bool has_stream() const { return !direct_.empty() || log_.has_records(); }
+  bool has_stream() const { return !direct_.empty() || log_.has_records() || !audit_sums_.empty(); }
 
   // ---- what an operator asks ----
   DiskIndex disk() const { return disk_; }
@@ -109,7 +119,10 @@ class DiskSource {
 
  private:
   Epoch write_epoch() const;
-  bool current(const Step& step) const { return state_ == State::kResyncing && step.session == sessions_; }
+  bool current(const Step& step) const {
+    return step.session == sessions_ && (state_ == State::kResyncing || (state_ == State::kFollowed && audit_));
+  }
+  std::optional<Step> poll_audit();
   void start_resync(ResyncPlan::Mode mode);
   void append_direct(const DiskWrite& write);
   void confirm();
@@ -136,6 +149,12 @@ class DiskSource {
   uint64_t direct_bytes_open_ = 0;
   uint64_t direct_records_ = 0, direct_data_ = 0, direct_sent_ = 0, direct_done_ = 0;
   EpochWriteLog log_;  // from the first cut on
+  std::optional<DiskAudit> audit_;
+  struct AuditSum {
+    uint64_t after = 0;  // so many records of the log
+    Sum sum;
+  };
+  std::deque<AuditSum> audit_sums_;  // not polled yet
 };
 
 }  // namespace us

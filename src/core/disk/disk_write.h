@@ -3,9 +3,12 @@
 // The bytes are shared, never copied: a write that is split by a later one keeps two slices of one buffer.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"
@@ -72,5 +75,18 @@ struct DiskWrite {
     return out;
   }
 };
+
+// What `bytes`, those of `range`, become by the writes, in this order.
+inline void apply_over(std::span<uint8_t> bytes, DiskRange range, const std::vector<DiskWrite>& writes) {
+  for (const DiskWrite& write : writes) {
+    if (!write.range.overlaps(range)) continue;
+    const DiskRange within{std::max(write.range.start, range.start), std::min(write.range.end, range.end)};
+    const auto to = bytes.subspan(within.start - range.start, within.length());
+    if (write.kind == WriteKind::kData)
+      std::ranges::copy(write.part(within).data.span(), to.begin());
+    else
+      std::ranges::fill(to, uint8_t{0});
+  }
+}
 
 }  // namespace us

@@ -8,6 +8,7 @@ void EpochWriteLog::begin_session(Epoch running) {
   over_.clear();
   unapplied_bytes_ = 0;
   records_.clear();
+  polled_ = 0;
 }
 
 void EpochWriteLog::append(const DiskWrite& write) {
@@ -33,6 +34,7 @@ std::optional<WriteRecord> EpochWriteLog::poll() {
   if (records_.empty()) return std::nullopt;
   WriteRecord record = std::move(records_.front());
   records_.pop_front();
+  ++polled_;
   return record;
 }
 

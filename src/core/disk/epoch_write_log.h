@@ -48,6 +48,9 @@ class EpochWriteLog {
   // The next record for the standby.  Its data is shared with the log until it is sent.
   std::optional<WriteRecord> poll();
   bool has_records() const { return !records_.empty(); }
+  // How many records there have been, and how many of them have been polled: a place between two.
+  uint64_t appended() const { return polled_ + records_.size(); }
+  uint64_t polled() const { return polled_; }
 
   // Epochs that are over, only.
   void on_applied(Epoch epoch);
@@ -71,6 +74,7 @@ class EpochWriteLog {
   std::deque<Sum> over_;  // cut and not applied yet
   uint64_t unapplied_bytes_ = 0;
   std::deque<WriteRecord> records_;  // not polled yet
+  uint64_t polled_ = 0;
 };
 
 }  // namespace us

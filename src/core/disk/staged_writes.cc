@@ -60,7 +60,7 @@ void StagedWrites::drop_uncommitted() {
 }
 
 std::optional<ApplyBatch> StagedWrites::take_batch() {
-  if (batch_bytes_ || taken_ == committed_) return std::nullopt;
+  if (!has_batch()) return std::nullopt;
   ApplyBatch batch{{generation_, session_, committed_}, merged_.plan()};
   batch_ = std::exchange(merged_, {});
   batch_bytes_ = merged_bytes_;

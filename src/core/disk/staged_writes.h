@@ -59,6 +59,7 @@ class StagedWrites {
   // Everything committed and not taken yet; nullopt: nothing, or a batch is being applied.  An epoch without writes
   // makes a batch as well, for its number.
   std::optional<ApplyBatch> take_batch();
+  bool has_batch() const { return !batch_bytes_ && taken_ != committed_; }
   void batch_applied();
 
   // What would be read in `range` once everything here has been applied; gaps are the image's.

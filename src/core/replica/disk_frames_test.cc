@@ -72,7 +72,10 @@ class Pair {
   void work() {
     while (const auto op = replica->next_op()) {
       if (const auto* read = std::get_if<DiskReplica::ReadGranule>(&*op)) {
-        replica->on_read(granule_sum(ByteSpan(theirs).subspan(read->range.start, read->range.length())));
+        const ByteSpan image = ByteSpan(theirs).subspan(read->range.start, read->range.length());
+        Bytes bytes(image.begin(), image.end());
+        apply_over(bytes, read->range, read->over);
+        replica->on_read(granule_sum(bytes));
         continue;
       }
       if (const auto* image = std::get_if<DiskReplica::WriteImage>(&*op)) lay_over(theirs, image->writes);
@@ -253,6 +256,99 @@ TEST(DiskSession, AnInterruptedSynchronisationIsNotMistakenForAFinishedOne) {
   pair.resynchronise();
   pair.commit(Epoch{2}, pair.cut());
   EXPECT_EQ(pair.mine, pair.theirs);
+}
+
+// The standby has some writes on its image, some committed, some not.
+TEST(DiskSession, AnAuditFindsEqualWhatWillBeEqual) {
+  Pair pair;
+  pair.standby(record_of(1, ImageState::kConsistent, kGeneration), DirtyMap(shape_of(1)));
+  ASSERT_TRUE(pair.attach(Epoch{1}));
+  EXPECT_FALSE(pair.source.begin_audit());
+  pair.resynchronise();
+  pair.commit(Epoch{1}, pair.cut());
+  pair.write(filled(100, 5000, 1));
+  pair.commit(Epoch{2}, pair.cut());
+  pair.write(filled(3 * kGranule, 2 * kGranule, 2));
+  const auto third = pair.cut();
+  ASSERT_TRUE(pair.replica->check(Epoch{3}, third));
+  pair.replica->commit(Epoch{3});
+  ASSERT_TRUE(pair.replica->next_op());  // its batch is under way
+  pair.write(filled(4 * kGranule + 7, 3 * kGranule, 3));
+  ASSERT_TRUE(pair.source.begin_audit());
+  EXPECT_FALSE(pair.source.begin_audit()) << "one at a time";
+  pair.read_steps();
+  pair.write(filled(0, kDisk, 4));  // after what was read, so it must not count
+  pair.ship();
+  const auto fourth = pair.source.cut();
+  ASSERT_TRUE(pair.replica->check(Epoch{4}, fourth));
+  pair.replica->commit(Epoch{4});
+  pair.replica->on_op_done();
+  pair.work();
+  for (int i = 0; i < 10 && !pair.source.audit()->finished(); ++i) {
+    pair.read_steps();
+    pair.ship();
+    pair.work();
+  }
+  ASSERT_TRUE(pair.source.audit()->finished());
+  EXPECT_EQ(pair.source.audit()->result().compared, kDisk / kGranule);
+  EXPECT_EQ(pair.source.audit()->result().differing, 0u);
+  EXPECT_EQ(pair.mine, pair.theirs);
+}
+
+TEST(DiskSession, AnAuditNamesWhatDiffersAndTheNextSessionComparesEverything) {
+  Pair pair;
+  pair.standby(record_of(1, ImageState::kConsistent, kGeneration), DirtyMap(shape_of(1)));
+  ASSERT_TRUE(pair.attach(Epoch{1}));
+  pair.resynchronise();
+  pair.commit(Epoch{1}, pair.cut());
+  pair.theirs[5 * kGranule + 17] ^= 1;
+  pair.theirs[9 * kGranule] ^= 1;
+  ASSERT_TRUE(pair.source.begin_audit());
+  for (int i = 0; i < 10 && !pair.source.audit()->finished(); ++i) {
+    pair.read_steps();
+    pair.ship();
+    pair.work();
+  }
+  ASSERT_TRUE(pair.source.audit()->finished());
+  EXPECT_EQ(pair.source.audit()->result().offsets, (std::vector<uint64_t>{5 * kGranule, 9 * kGranule}));
+  EXPECT_EQ(pair.source.audit()->result().compared, kDisk / kGranule);
+  pair.theirs[12 * kGranule] ^= 1;  // another one that nobody has looked at
+  pair.source.end_session();
+  pair.replica->end_session();
+  pair.copied = 0;
+  ASSERT_TRUE(pair.attach(Epoch{2}));
+  pair.resynchronise();
+  EXPECT_EQ(pair.copied, 3u);
+  pair.commit(Epoch{2}, pair.cut());
+  EXPECT_EQ(pair.mine, pair.theirs);
+}
+
+TEST(DiskSession, AnAuditLeavesOutWhereAWriteHasFailedAndRefusesAnswersNobodyAskedFor) {
+  Pair pair;
+  pair.standby(record_of(1, ImageState::kConsistent, kGeneration), DirtyMap(shape_of(1)));
+  ASSERT_TRUE(pair.attach(Epoch{1}));
+  pair.resynchronise();
+  EXPECT_FALSE(pair.source.on_sum_answers(Bytes(9)));
+  pair.commit(Epoch{1}, pair.cut());
+  pair.source.on_write_failed({2 * kGranule, 2 * kGranule + 1});
+  pair.mine[2 * kGranule] ^= 1;
+  ASSERT_TRUE(pair.source.begin_audit());
+  EXPECT_FALSE(pair.source.on_sum_answers(Bytes(9)));
+  const auto step = pair.source.poll_step();
+  ASSERT_TRUE(step);
+  pair.source.on_read_failed(*step);
+  for (int i = 0; i < 10 && !pair.source.audit()->finished(); ++i) {
+    pair.read_steps();
+    pair.ship();
+    pair.work();
+  }
+  EXPECT_TRUE(pair.source.audit()->finished());
+  EXPECT_EQ(pair.source.audit()->result().left_out, 2u);
+  EXPECT_EQ(pair.source.audit()->result().differing, 0u);
+  // And a standby does not keep more of them than was agreed.
+  Status taken;
+  for (int i = 0; i < 1000 && taken; ++i) taken = pair.replica->on_sum(0, 0);
+  EXPECT_FALSE(taken);
 }
 
 TEST(DiskSession, ANewerForeignOrDifferentImageIsRefusedWithAReason) {
