@@ -505,6 +505,33 @@ TEST_F(DisksTest, AStandbyThatCannotWriteIsReportedOnceItHasDoneSoForAWhile) {
   ASSERT_TRUE(durable_to(Epoch(2)));
 }
 
+TEST_F(DisksTest, AnAuditNamesThePieceOfTheStandbysImageThatIsWrong) {
+  make_primary_image();
+  start_primary();
+  start_standby();
+  connect(Generation(1), Epoch(1));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  EXPECT_FALSE(primary->begin_audit());
+  epoch();
+  const auto audit = [&] {
+    EXPECT_TRUE(eventually([&] { return primary->begin_audit(); }));
+    for (uint64_t i = 0; i < 8; ++i) EXPECT_EQ(client->write(i * kMiB + 512, pattern(i, 100 * 1024)), NbdError::kNone);
+    EXPECT_TRUE(eventually([&] { return primary->audit_result().has_value(); })) << troubles();
+    return primary->audit_result().value_or(nlohmann::json::array()).at(0);
+  };
+  const nlohmann::json equal = audit();
+  EXPECT_EQ(equal.at("differences"), 0) << equal;
+  EXPECT_EQ(equal.at("granules"), kBytes / equal.at("granule_bytes").get<uint64_t>());
+  {
+    std::fstream file(image("b"), std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(11 * kMiB + 70'000);
+    file.put('?');
+  }
+  const nlohmann::json wrong = audit();
+  EXPECT_EQ(wrong.at("offsets"), nlohmann::json::array({11 * kMiB + 65'536}));
+  EXPECT_EQ(troubles(), "");
+}
+
 TEST_F(DisksTest, TheOldPrimaryBecomesAStandbyAndOnlyWhatDiffersIsCopied) {
   make_primary_image();
   start_primary();
