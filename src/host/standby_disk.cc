@@ -99,7 +99,8 @@ void StandbyDisk::try_again() {
 
 std::optional<std::string> StandbyDisk::obstacle() const {
   const std::lock_guard lock(mutex_);
-  return trouble_.empty() ? std::nullopt : std::optional(trouble_);
+  const bool stuck = replica_.failed() || !replica_.settled();
+  return stuck && !trouble_.empty() ? std::optional(trouble_) : std::nullopt;
 }
 
 // ---- a session ----

@@ -1,11 +1,10 @@
 // DiskAudit: are the two images of a disk that a standby follows equal?  Looked at granule by granule while the guest
 // writes.
 //
-//     poll() ─► the next granule: acquire its range (RangeLock), read it, put its checksum into the stream behind every
-//               write that was done before, release;  on_read(g)
-//            ─► the standby, when it comes to that place in the stream, reads its own: the image and over it all that
-//            is
-//               staged, committed or not; it answers:  on_answer(g, equal)
+//     poll() ─► granule g: acquire its range (RangeLock), read it, put its checksum into the stream behind every write
+//               that was done before, release;  on_read(g)
+//            ─► the standby, when it comes to that place in the stream, reads its own: the image, and over it all that
+//               is staged, committed or not; it answers:  on_answer(g, equal)
 //
 // So each granule is compared at one place of the stream, which both sides know, and the guest is never stopped.  What
 // is compared is what the standby's disk would be if everything up to that place committed.
