@@ -85,9 +85,9 @@ void Judge::on_image_at(Host& host, const ImageEpoch& at, const DiskFiles&) {
   compare_image(host, it->second, "after an epoch was applied");
 }
 
-void Judge::on_guest_left(Host& host, Generation generation, const Guest& guest) {
-  host.note("the guest has left its disk, generation", generation.value());
-  left_[generation] = tags_of(guest);
+void Judge::on_guest_left(Host& host, const ImageEpoch& last, const Guest& guest) {
+  host.note("the guest has left its disk, generation", last.generation.value(), last.epoch.value());
+  left_[last.generation] = tags_[{last.session, last.epoch}] = tags_of(guest);
 }
 
 void Judge::on_image_ended(Host& host, const ImageEpoch& last) {

@@ -43,7 +43,7 @@ class Judge {
   // The host's image is at that epoch: what the guest of that cut has written, and nothing else.
   void on_image_at(Host& host, const ImageEpoch& at, const DiskFiles& files);
   // The guest has ended for good, and this is what it leaves.
-  void on_guest_left(Host& host, Generation generation, const Guest& guest);
+  void on_guest_left(Host& host, const ImageEpoch& last, const Guest& guest);
   // The host's image says that it is that.
   void on_image_ended(Host& host, const ImageEpoch& last);
   // Both say so: from now on the VM may be started from either, whatever happens to the hosts.

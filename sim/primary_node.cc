@@ -377,7 +377,7 @@ bool PrimaryNode::end_disk_step() {
     disk_.set_draining(false);
     if (!disk_.may_end()) return true;  // the link has gone
     disk_end_ = next_epoch_;
-    host_.lab().judge->on_guest_left(host_, core_.generation(), *guest_);
+    host_.lab().judge->on_guest_left(host_, {core_.generation(), session_.value(), next_epoch_}, *guest_);
     sender_->send(DisksEnd{next_epoch_, disk_.cut(next_epoch_)});
   }
   if (!disk_ended_) return again();

@@ -96,7 +96,7 @@ TEST(Wire, BytesLeftOverAreRefused) {
 }
 
 TEST(Wire, AnUnknownTypeIsRefused) {
-  for (const unsigned number : {0x0000, 0x0004, 0x0062, 0x0072, 0x0088, 0x0095, 0xffff}) {
+  for (const unsigned number : {0x0000, 0x0004, 0x0062, 0x0072, 0x008a, 0x0095, 0xffff}) {
     const auto type = static_cast<FrameType>(number);
     EXPECT_FALSE(is_frame_type(type));
     EXPECT_EQ(payload_bytes_max(type), 0u);
