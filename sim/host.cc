@@ -58,9 +58,11 @@ Duration Host::wake_delay() {
 void Host::boot(Generation generation) {
   up_ = powered_ = true;
   note("boots the guest, generation", generation.value());
-  DiskReplica::Image image = *files_->open();
+  if (lab_.shared_disk) lab_.image_holder = id_;
+  DiskReplica::Image image = *files().open();
   image.record = *image.record.go_live(generation, image.last);
-  files_->write_record(image.record);
+  if (lab_.shared_disk) image.record.shared_by = "sim";
+  files().write_record(image.record);
   primary_ =
       std::make_unique<PrimaryNode>(*this, std::make_unique<Guest>(), generation, image.record, std::move(image.map));
   primary_->start({});
@@ -74,6 +76,7 @@ void Host::stand_by() {
 
 void Host::end_process() {
   lab_.world.kill(id_);
+  if (lab_.image_holder == id_) lab_.image_holder.reset();
   primary_.reset();
   standby_.reset();
   datagrams_.clear();
@@ -94,7 +97,9 @@ void Host::take_over(std::unique_ptr<Guest> guest, Generation generation, DiskRe
   const auto shared = std::make_shared<std::unique_ptr<Guest>>(std::move(guest));
   const auto map = std::make_shared<DirtyMap>(disk.take_map());
   post(Duration::micros(300), "role changes", [this, shared, generation, stream, planned, map, record = disk.record()] {
+    const std::optional<HostId> holder = lab_.image_holder;  // the process goes on, and its lock with it
     end_process();
+    lab_.image_holder = holder;
     note("is primary, generation", generation.value());
     primary_ = std::make_unique<PrimaryNode>(*this, std::move(*shared), generation, record, std::move(*map));
     primary_->start([stream, generation, planned] {
@@ -117,9 +122,12 @@ void Host::crash(bool power) {
   note(power ? "loses power" : "is killed");
   lab_.judge->on_destroyed(id_);
   lab_.network.drop_host(id_, power);
+  // What is on a shared image and not synced is of who has it.
+  const bool loses = power && (!lab_.shared_disk || lab_.image_holder == id_);
   end_process();
   lab_.world.thaw(id_);
-  if (power) files_->power_loss();
+  if (loses) files().power_loss();
+  if (loses && lab_.shared_disk) lab_.judge->on_shared_power_loss(files());
   up_ = false;
   powered_ = !power;
 }

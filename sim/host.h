@@ -28,7 +28,7 @@ class Host {
   }
   Duration wake_delay();
   void note(const char* what, uint64_t a = 0, uint64_t b = 0) { lab_.world.note(id_, what, a, b); }
-  DiskFiles& files() { return *files_; }
+  DiskFiles& files() { return lab_.shared_disk ? *lab_.shared_files : *files_; }
   // How long one access to its disk takes.
   Duration disk_delay();
   Duration disk_slow;                                    // as a fault: so much more

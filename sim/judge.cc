@@ -37,7 +37,7 @@ void Judge::on_cut(Host& host, SessionId session, const CapturedEpoch& epoch, co
   host.note("cut, epoch", epoch.epoch.value(), guest.number());
   if (guest.running()) violation("an epoch was cut while the guest ran");
   tags_[{session.value(), epoch.epoch}] = tags_of(guest);
-  compare_image(host, tags_of(guest), "at a cut");
+  compare(host.primary()->disk().view(), tags_of(guest), "at a cut");
   cuts_[{session, epoch.epoch}] = {hash(guest.ram()), hash(guest.device_state()), guest.number(), false};
 }
 
@@ -67,15 +67,40 @@ void Judge::on_applied(Host& host, SessionId session, Epoch epoch, const Bytes& 
 // ---- the disk ----
 
 void Judge::compare_image(Host& host, const std::vector<uint64_t>& tags, const char* when) {
-  const ByteSpan image = host.files().image.bytes();
+  compare(host.files().image.bytes(), tags, fmt::format("{} on host {}", when, to_string(host.id())));
+}
+
+void Judge::compare(ByteSpan image, const std::vector<uint64_t>& tags, const std::string& when) {
   std::array<uint8_t, kBlockBytes> expected{};
   for (uint64_t block = 0; block < kBlocks; ++block) {
     if (tags[block] == kUnknownTag) continue;
     fill_block(expected.data(), block, tags[block]);
     if (!std::ranges::equal(expected, image.subspan(block * kBlockBytes, kBlockBytes)))
-      violation(fmt::format("{}, block {} of the image of host {} is not what its guest has written", when, block,
-                            to_string(host.id())));
+      violation(fmt::format("{}, block {} of the image is not what its guest has written", when, block));
   }
+}
+
+void Judge::on_direct(Host& host, const Guest& guest) { compare_image(host, tags_of(guest), "when it was taken back"); }
+
+void Judge::on_shared_power_loss(const DiskFiles& files) {
+  const Result<DiskReplica::Image> opened = files.open();
+  if (!opened) violation("what the shared image is cannot be read: " + opened.error().message);
+  if (opened->record.state != ImageState::kConsistent) return;
+  ImageEpoch at = opened->record.at;
+  const ByteSpan bytes = files.image.bytes();
+  Bytes image(bytes.begin(), bytes.end());
+  if (opened->replay) {
+    at = opened->replay->batch.target;
+    for (const DiskWrite& write : opened->replay->batch.writes) {
+      const auto to = image.begin() + static_cast<ptrdiff_t>(write.range.start);
+      if (write.kind == WriteKind::kData)
+        std::ranges::copy(write.data.span(), to);
+      else
+        std::fill_n(to, write.range.length(), uint8_t{0});
+    }
+  }
+  const auto it = tags_.find({at.session, at.epoch});
+  if (it != tags_.end()) compare(image, it->second, "after a power loss");
 }
 
 void Judge::on_image_at(Host& host, const ImageEpoch& at, const DiskFiles&) {

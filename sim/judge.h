@@ -48,6 +48,10 @@ class Judge {
   void on_image_ended(Host& host, const ImageEpoch& last);
   // Both say so: from now on the VM may be started from either, whatever happens to the hosts.
   void on_tidy_end(Generation generation) { tidy_end_ = generation; }
+  // Of a shared disk: the primary writes to the image itself again, and nothing is held.
+  void on_direct(Host& host, const Guest& guest);
+  // After the recovery that a start begins with, the image is at a committed epoch, or it is the primary's own.
+  void on_shared_power_loss(const DiskFiles& files);
   void on_restored(Host& host, SessionId session, Epoch epoch, Generation generation, const Guest& guest);
   void on_running(Host& host, Generation generation, const Guest& guest);
   // Every survivor knows what leaves; nothing leaves in a generation after another host was given a later one.
@@ -89,6 +93,7 @@ class Judge {
   };
   Cut* find(SessionId session, Epoch epoch);
   void compare_image(Host& host, const std::vector<uint64_t>& tags, const char* when);
+  void compare(ByteSpan image, const std::vector<uint64_t>& tags, const std::string& when);
   bool could_continue(Host& host);
   void check_gates();
   void check_survivors(Host& host, const GuestOutput& output);

@@ -3,10 +3,12 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 
 #include "core/replica/failover_config.h"
 #include "sim/arbiter.h"
 #include "sim/client.h"
+#include "sim/disk_files.h"
 #include "sim/network.h"
 #include "sim/world.h"
 
@@ -48,6 +50,10 @@ struct Lab {
   std::array<bool, 2> restore_fails{};  // the next takeover there does not succeed
   uint64_t sessions = 0;
   bool audit_disks = false;  // primaries do so now and then
+  // The disk is `shared`: one image, and who has its lock.
+  bool shared_disk = false;
+  std::unique_ptr<DiskFiles> shared_files;
+  std::optional<HostId> image_holder;
 
   Host& host(HostId id) { return *hosts[index_of(id)]; }
 };

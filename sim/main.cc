@@ -30,6 +30,7 @@ struct Arguments {
   bool exhaustive = false;
   bool verbose = false;
   bool relay = false;
+  bool shared_disk = false;
   std::optional<Story> story;
   std::vector<PlacedFault> faults;
 };
@@ -37,7 +38,8 @@ struct Arguments {
 [[noreturn]] void usage(const std::string& why) {
   fmt::print(stderr,
              "{}\nusage: understudy_sim [--relay] [--runs N] [--seed S] [--exhaustive [--stride K]] [--verbose]\n"
-             "                      [--story plain|switchover|shutdown|takeover [--fault KIND@STEP:MS]...]\n",
+             "                      [--story plain|switchover|shutdown|takeover [--fault KIND@STEP:MS]...]\n"
+             "                      [--shared-disk]\n",
              why);
   std::exit(2);
 }
@@ -78,6 +80,8 @@ Arguments parse(int argc, char** argv) {
       a.exhaustive = true;
     else if (flag == "--verbose")
       a.verbose = true;
+    else if (flag == "--shared-disk")
+      a.shared_disk = true;
     else if (flag == "--relay")
       a.relay = true;
     else if (flag == "--fault")
@@ -119,6 +123,7 @@ bool random_runs(const Arguments& a, Progress& progress) {
     options.random = !a.story.has_value();
     options.story = a.story.value_or(Story::kPlain);
     options.faults = a.faults;
+    options.shared_disk = a.shared_disk;
     if (!judge_run(options, progress, a.verbose)) return false;
   }
   return true;
@@ -130,6 +135,7 @@ bool exhaustive_runs(const Arguments& a, Progress& progress) {
     options.seed = a.seed;
     options.random = false;
     options.story = story;
+    options.shared_disk = a.shared_disk;
     const uint64_t steps = run(options).fault_steps;
     progress.expect((steps / a.stride + 1) * kExhaustiveFaults);
     uint64_t place = 0;

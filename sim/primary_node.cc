@@ -28,6 +28,11 @@ PrimaryNode::PrimaryNode(Host& host, std::unique_ptr<Guest> guest, Generation ge
              .done =
                  [this](const GuestWrite& write, bool written) {
                    if (!guest_gone_) guest_->on_write_done(write, written);
+                 },
+             .direct =
+                 [this] {
+                   host_.lab().judge->on_direct(host_, *guest_);
+                   engine_.wake();
                  }}),
       engine_(host, "engine", [this] { engine_turn(); }),
       coordinator_(host, "coordinator", [this] { coordinator_turn(); }),
@@ -187,7 +192,7 @@ void PrimaryNode::start_link() {
     if (resigned_sent_) engine_.wake();
   };
   sender_ = std::make_unique<Sender>(host_, connection_, *guest_, std::move(hooks));
-  sender_->send_frame(disk_.begin_session(next_epoch_));
+  sender_->send_frame(disk_.begin_session(next_epoch_, dialled_));
   // attach()
   const Instant now = host_.now();
   linked_ = true;
@@ -345,6 +350,7 @@ void PrimaryNode::end_guest() {
   const Generation generation = core_.generation();
   host_.lab().arbiter.mark_ended(host_.id(), generation, [this, generation](bool marked) {
     end_mark_answered_ = true;
+    end_marked_ = marked && host_.lab().arbiter.newest() == generation;
     if (marked) host_.lab().judge->on_end_marked(generation);
     engine_.wake();
   });
@@ -361,6 +367,10 @@ void PrimaryNode::end_guest_step() {
     end_deadline_ = host_.now() + host_.lab().times.guest_end_ack;
   }
   if (disk_ends_ && !end_disk_step()) return;
+  // Nobody can take over any more, so a shared image is this host's again.
+  const Instant patience = end_deadline_ + Duration::seconds(2);
+  if ((end_acked_ || end_marked_) && host_.now() < patience && !disk_.finish(core_.generation()))
+    return engine_.arm(patience);
   end_role(&Host::exit);
 }
 

@@ -39,6 +39,7 @@ class PrimaryNode {
 
   const PrimaryCore& core() const { return core_; }
   const OutputGate& gate() const { return gate_; }
+  const SourceDisk& disk() const { return disk_; }
   // Null once QEMU is gone.
   const Guest* guest() const { return guest_gone_ ? nullptr : guest_.get(); }
   bool may_release() const;  // something could leave at this instant

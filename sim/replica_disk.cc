@@ -1,5 +1,6 @@
 #include "sim/replica_disk.h"
 
+#include "sim/disk_ops.h"
 #include "sim/host.h"
 #include "sim/judge.h"
 
@@ -12,45 +13,13 @@ DiskReplica::Image open(Host& host, const DiskFiles& files) {
   return std::move(*image);
 }
 
-// Carries out one; false: it has failed.  A read gives its checksum.
-struct Execute {
-  DiskFiles& files;
-  uint64_t sum = 0;
-
-  bool operator()(const DiskReplica::WriteRecordFile& op) {
-    return files.record.write(op.offset, op.bytes) && files.record.sync();
-  }
-  bool operator()(const DiskReplica::WriteMap& op) { return files.write_map(op.update); }
-  bool operator()(const DiskReplica::WriteImage& op) {
-    for (const DiskWrite& write : op.writes)
-      if (!files.write_image(write)) return false;
-    return true;
-  }
-  bool operator()(const DiskReplica::ReadGranule& op) {
-    const ByteSpan image = files.image.read(op.range.start, op.range.length());
-    Bytes bytes(image.begin(), image.end());
-    apply_over(bytes, op.range, op.over);
-    sum = granule_sum(bytes);
-    return true;
-  }
-  bool operator()(const DiskReplica::SyncImage&) { return files.image.sync(); }
-  bool operator()(const DiskReplica::WriteJournal& op) {
-    uint64_t at = op.offset;
-    if (!files.journal.write(at, *op.start)) return false;
-    at += op.start->size();
-    for (const DiskWrite& write : *op.writes) {
-      if (!files.journal.write(at, write.data.span())) return false;
-      at += write.data.size();
-    }
-    return true;
-  }
-  bool operator()(const DiskReplica::SyncJournal&) { return files.journal.sync(); }
-};
-
 }  // namespace
 
 ReplicaDisk::ReplicaDisk(Host& host, DiskFiles& files, Hooks hooks)
-    : host_(host), files_(files), hooks_(std::move(hooks)), replica_(open(host, files), kDiskStaged) {
+    : host_(host),
+      files_(files),
+      hooks_(std::move(hooks)),
+      replica_(open(host, files), kDiskStaged, host.lab().shared_disk) {
   if (replica_.at()) host_.lab().judge->on_image_at(host_, *replica_.at(), files_);
   pump();
 }
@@ -103,6 +72,11 @@ void ReplicaDisk::end_session() {
   pump();
 }
 
+void ReplicaDisk::give_up() {
+  replica_.give_up();
+  pump();
+}
+
 void ReplicaDisk::pump() {
   if (busy_) return;
   std::optional<DiskReplica::Op> op = replica_.next_op();
@@ -116,11 +90,14 @@ void ReplicaDisk::pump() {
 
 void ReplicaDisk::execute(const DiskReplica::Op& op) {
   busy_ = false;
-  Execute with{files_};
+  Execute with{host_, files_};
   const bool fine = std::visit(with, op);
   const std::optional<ImageEpoch> before = replica_.at();
   const bool ended_before = replica_.ended();
-  if (!fine) {
+  if (fine && with.taken) {
+    replica_.on_taken(with.taken->record);
+    if (replica_.lost()) hooks_.broken("the shared image is not what was promised");
+  } else if (!fine) {
     replica_.on_op_failed();
     if (replica_.broken()) return hooks_.broken("the standby's image cannot be written");
     host_.post(Duration::millis(3), "disk again", [this] {

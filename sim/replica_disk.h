@@ -29,6 +29,7 @@ class ReplicaDisk {
   void commit(Epoch epoch);
   Status end(Epoch last, ByteSpan barrier);
   void end_session();
+  void give_up();
   DiskReplica& replica() { return replica_; }
   void pump();
 

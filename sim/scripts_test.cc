@@ -25,10 +25,11 @@ PrimaryNode* running(Lab& lab) {
   return nullptr;
 }
 
-RunResult play(std::function<void(Lab&)> script, uint64_t seed = 1) {
+RunResult play(std::function<void(Lab&)> script, uint64_t seed = 1, bool shared_disk = false) {
   RunOptions options;
   options.seed = seed;
   options.random = false;
+  options.shared_disk = shared_disk;
   options.script = std::move(script);
   RunResult result = run(options);
   if (!result.passed)
@@ -193,6 +194,57 @@ TEST(SimulatedDisk, AnOldPrimaryIsBroughtUpToDateAndTakesOverAgain) {
   });
   EXPECT_EQ(result.takeovers, 2u);
   EXPECT_FALSE(result.lost);
+}
+
+// ---- one image for both ----
+
+RunResult play_shared(std::function<void(Lab&)> script) { return play(std::move(script), 1, true); }
+
+TEST(SimulatedSharedDisk, TheStandbyWritesWhatHasCommitted) {
+  const RunResult result = play_shared(
+      [](Lab& lab) { lab.world.after(ms(400), "look", [&lab] { EXPECT_EQ(lab.image_holder, HostId::kB); }); });
+  EXPECT_EQ(result.takeovers, 0u);
+  EXPECT_GT(result.commits, 20u);
+}
+
+TEST(SimulatedSharedDisk, ATakeoverFindsItsEpochAndTheOldPrimaryBecomesAStandby) {
+  const RunResult result = play_shared([](Lab& lab) {
+    strike_at(lab, 200, FaultKind::kPowerOffPrimary, 60);
+    strike_at(lab, 800, FaultKind::kKillPrimary, 60);
+  });
+  EXPECT_EQ(result.takeovers, 2u);
+  EXPECT_FALSE(result.lost);
+}
+
+TEST(SimulatedSharedDisk, APrimaryThatLosesItsStandbyInTheMiddleOfABatchTakesTheImageBack) {
+  const RunResult result = play_shared([](Lab& lab) {
+    strike_at(lab, 150, FaultKind::kDiskSlowStandby, 400);
+    strike_at(lab, 230, FaultKind::kPowerOffStandby, 900);
+    lab.world.after(ms(1000), "look", [&lab] { EXPECT_EQ(lab.image_holder, HostId::kA); });
+  });
+  EXPECT_EQ(result.takeovers, 0u);
+  EXPECT_FALSE(result.lost);
+}
+
+TEST(SimulatedSharedDisk, AFrozenPrimaryWritesNothingWhenItWakesUp) {
+  const RunResult result = play_shared([](Lab& lab) { strike_at(lab, 200, FaultKind::kFreezePrimary, 700); });
+  EXPECT_EQ(result.takeovers, 1u);
+}
+
+TEST(SimulatedSharedDisk, AFrozenStandbyKeepsTheImageUntilItWakesUpAndTheGuestOnlyWaits) {
+  const RunResult result = play_shared([](Lab& lab) { strike_at(lab, 200, FaultKind::kFreezeStandby, 700); });
+  EXPECT_EQ(result.takeovers, 0u);
+  EXPECT_FALSE(result.lost);
+}
+
+TEST(SimulatedSharedDisk, AHandOverMovesTheImageWithTheGuest) {
+  const RunResult result = play_shared([](Lab& lab) { strike_at(lab, 200, FaultKind::kSwitchover, 0); });
+  EXPECT_EQ(result.takeovers, 1u);
+}
+
+TEST(SimulatedSharedDisk, WhatTheGuestWroteBeforeItsEndIsOnTheImage) {
+  const RunResult result = play_shared([](Lab& lab) { strike_at(lab, 200, FaultKind::kGuestShutsDown, 0); });
+  EXPECT_TRUE(result.ended);
 }
 
 }  // namespace

@@ -72,6 +72,8 @@ void Run::set_up() {
   lab_.judge = std::make_unique<Judge>(lab_);
   lab_.failover.ack_timeout = Duration::seconds(1);
   lab_.failover.sync_timeout = Duration::millis(600);
+  lab_.shared_disk = options_.shared_disk || (options_.random && options_.seed % 3 == 0);
+  if (lab_.shared_disk) lab_.shared_files = std::make_unique<DiskFiles>(options_.seed, 1, false);
   if (options_.random) vary();
   Rng& rng = lab_.world.rng();
   for (HostId id : kHosts) {
@@ -207,6 +209,7 @@ RunResult run(const RunOptions& options) { return Run(options).go(); }
 std::string repeat_command(const RunOptions& options) {
   std::string command = fmt::format("understudy_sim --runs 1 --seed {}", options.seed);
   if (options.random) return command;
+  if (options.shared_disk) command += " --shared-disk";
   command += fmt::format(" --story {}", to_string(options.story));
   for (const PlacedFault& f : options.faults)
     command += fmt::format(" --fault {}@{}:{}", to_string(f.kind), f.step, f.length.to_millis());

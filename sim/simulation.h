@@ -26,6 +26,8 @@ struct RunOptions {
   uint64_t seed = 1;
   // Random faults, times, clocks.  Without: the fixed story, the fixed times, and only the faults that are placed.
   bool random = true;
+  // The guest's disk is `shared`; random runs have one with every third seed.
+  bool shared_disk = false;
   Story story = Story::kPlain;
   std::vector<PlacedFault> faults;
   // Without random faults: what else happens, arranged before the first event.

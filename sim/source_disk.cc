@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sim/disk_ops.h"
 #include "sim/host.h"
 #include "sim/judge.h"
 
@@ -18,9 +19,10 @@ SourceDisk::SourceDisk(Host& host, DiskFiles& files, ImageRecord record, DirtyMa
     : host_(host),
       files_(files),
       record_(std::move(record)),
-      source_(DiskIndex{0}, kDiskWindow, std::move(map)),
+      source_(DiskIndex{0}, kDiskWindow, std::move(map), host.lab().shared_disk),
       hooks_(std::move(hooks)) {
   if (record_.state != ImageState::kLive) host_.lab().judge->violation("an image is served that is not live");
+  if (host_.lab().shared_disk) turn_.emplace(record_, kDiskStaged);
   sync_now_and_then();
 }
 
@@ -37,7 +39,8 @@ void SourceDisk::set_draining(bool draining) {
 }
 
 void SourceDisk::pump() {
-  start_writes();
+  take_turn();
+  if (!hold_writes()) start_writes();
   start_reads();
   update_map();
   if (source_.has_stream()) hooks_.frames_ready();
@@ -62,6 +65,7 @@ void SourceDisk::begin(Write& write) {
   if (!write.under_way) return;  // the mark first: update_map() comes back to it
   host_.post(host_.disk_delay(), "guest's write", [this, id = write.id, guest = write.guest] {
     const DiskWrite disk_write = to_disk_write(guest);
+    check_turn(host_);
     finish(id, disk_write, files_.write_image(disk_write));
   });
 }
@@ -136,7 +140,8 @@ void SourceDisk::read(LockId id) {
   });
 }
 
-Bytes SourceDisk::begin_session(Epoch first) {
+Bytes SourceDisk::begin_session(Epoch first, SessionId session) {
+  if (turn_) first_ = {turn_->record().at.generation, session.value(), first};
   source_.begin_session(first);
   return offer_frame(source_, first, kProtocolVersionMax);
 }
@@ -147,6 +152,7 @@ void SourceDisk::end_session() {
 }
 
 Status SourceDisk::on_message(const Message& message) {
+  if (turn_ && source_.state() == DiskSource::State::kSolo) return {};  // the guest has just ended
   US_TRY(deliver(source_, message));
   judge_audit();
   pump();
@@ -159,7 +165,88 @@ std::vector<Bytes> SourceDisk::take_frames() {
   return out;
 }
 
-Bytes SourceDisk::cut(Epoch epoch) { return encode(DiskBarrier{epoch, {source_.cut()}}); }
+Bytes SourceDisk::cut(Epoch epoch) {
+  const bool gives = turn_ && source_.state() == DiskSource::State::kResyncing;
+  Bytes barrier = encode(DiskBarrier{epoch, {source_.cut()}});
+  if (gives) {
+    first_.generation = turn_->record().at.generation;
+    turn_->give(first_);
+    take_turn();
+  }
+  return barrier;
+}
+
+// ---- a shared disk ----
+
+// False: the writes go to the image.
+bool SourceDisk::hold_writes() {
+  if (!turn_ || turn_->direct()) return false;
+  while (!writes_.empty() && !turn_->closing() && (draining_ || source_.wants_writes())) {
+    if (writes_.front().under_way) return true;
+    const GuestWrite guest = writes_.front().guest;
+    writes_.pop_front();
+    source_.hold(to_disk_write(guest));
+    hooks_.done(guest, true);
+  }
+  return true;
+}
+
+void SourceDisk::take_turn() {
+  if (!turn_ || turn_busy_ || std::ranges::any_of(writes_, &Write::under_way)) return;
+  std::optional<SharedTurn::Op> op = turn_->next_op(source_.held());
+  if (!op) return;
+  turn_busy_ = true;
+  host_.post(host_.disk_delay(), "primary's turn", [this, op = std::move(*op)] { on_turn(op); });
+}
+
+void SourceDisk::on_turn(const SharedTurn::Op& op) {
+  turn_busy_ = false;
+  const bool was_direct = turn_->direct();
+  Execute with{host_, files_};
+  const bool fine = std::visit(with, op);
+  if (!fine) {
+    turn_->on_op_failed();
+    // A real primary gives nothing away after a sync that has failed; this one writes everything again.
+    if (std::holds_alternative<DiskReplica::SyncImage>(op) && turn_->state() == SharedTurn::State::kGiving) {
+      const ByteSpan bytes = files_.image.bytes();
+      files_.image.write(0, Bytes(bytes.begin(), bytes.end()));
+    }
+    host_.post(Duration::millis(2), "turn again", [this] {
+      turn_->retry();
+      pump();
+    });
+    return;
+  }
+  if (with.taken)
+    turn_->on_taken(with.taken->record, std::move(with.taken->replay), with.taken->last);
+  else
+    turn_->on_op_done(source_.held());
+  if (turn_->lost()) host_.lab().judge->violation("the shared image is not what the primary left");
+  if (turn_->direct() && !was_direct) hooks_.direct();
+  pump();
+}
+
+bool SourceDisk::finish(Generation generation) {
+  if (!turn_ || turn_->direct()) return true;
+  source_.end_session();
+  turn_->take_back(generation);
+  pump();
+  return false;
+}
+
+Bytes SourceDisk::view() const {
+  const ByteSpan bytes = files_.image.bytes();
+  Bytes out(bytes.begin(), bytes.end());
+  for (const ReadPart& part : source_.held().read({0, kDiskBytes})) {
+    if (!part.held) continue;
+    const auto to = out.begin() + static_cast<ptrdiff_t>(part.range.start);
+    if (part.held->kind == WriteKind::kData)
+      std::ranges::copy(part.held->data.span(), to);
+    else
+      std::fill_n(to, part.range.length(), uint8_t{0});
+  }
+  return out;
+}
 
 bool SourceDisk::mark_ended(const ImageEpoch& last) {
   const Result<ImageRecord> next = record_.end(last, record_.journal_base);
@@ -180,6 +267,7 @@ void SourceDisk::judge_audit() {
 // ---- by itself ----
 
 void SourceDisk::sync_now_and_then() {
+  if (turn_) return;  // it is synced before it is given away
   host_.post(host_.lab().world.random(Duration::millis(5), Duration::millis(60)), "local sync", [this] {
     const Epoch over = source_.over();
     // After a failure nothing says any more what is on the medium (fsync(2), EIO): the marks stay.
@@ -192,6 +280,11 @@ void SourceDisk::sync_now_and_then() {
 }
 
 void SourceDisk::follow_generation(Generation generation) {
+  if (turn_) {
+    if (source_.state() != DiskSource::State::kSolo) return;
+    turn_->take_back(generation);
+    return pump();
+  }
   if (record_.at.generation == generation || record_busy_) return;
   const Result<ImageRecord> next = record_.go_live(generation, record_.journal_base);
   if (!next) host_.lab().judge->violation("the image cannot follow its generation: " + next.error().message);

@@ -1,5 +1,6 @@
 // SourceDisk: the disk of a primary (host/primary_disks.h) around the real DiskSource: writes of the guest, the marks
-// that go ahead of them, reads for the standby, syncs; each I/O is a step.
+// that go ahead of them, reads for the standby, syncs; each I/O is a step.  Of a `shared` disk (host/shared_disk.h)
+// also the real SharedTurn.
 #pragma once
 
 #include <deque>
@@ -9,6 +10,7 @@
 #include "core/disk/disk_source.h"
 #include "core/disk/image_record.h"
 #include "core/disk/range_lock.h"
+#include "core/disk/shared_turn.h"
 #include "core/replica/disk_frames.h"
 #include "sim/disk_files.h"
 #include "sim/guest_disk.h"
@@ -22,6 +24,7 @@ class SourceDisk {
   struct Hooks {
     std::function<void()> frames_ready;
     std::function<void(const GuestWrite&, bool)> done;  // the guest is told
+    std::function<void()> direct;                       // a shared image has been taken back
   };
   SourceDisk(Host& host, DiskFiles& files, ImageRecord record, DirtyMap map, Hooks hooks);
 
@@ -34,16 +37,24 @@ class SourceDisk {
   // The generation in which the VM runs has changed.
   void follow_generation(Generation generation);
 
-  Bytes begin_session(Epoch first);
+  Bytes begin_session(Epoch first, SessionId session);
   void end_session();
   Status on_message(const Message& message);
   std::vector<Bytes> take_frames();
-  bool resynchronised() const { return source_.resynchronised(); }
+  bool resynchronised() const {
+    return source_.resynchronised() && (source_.state() == DiskSource::State::kFollowed || !turn_ || turn_->direct());
+  }
   // The guest stands, and idle().  The barrier of the epoch.
   Bytes cut(Epoch epoch);
-  bool may_end() const { return source_.state() == DiskSource::State::kFollowed && source_.durable() != Epoch{}; }
+  bool may_end() const {
+    return !turn_ && source_.state() == DiskSource::State::kFollowed && source_.durable() != Epoch{};
+  }
   // The standby's image is what the guest left, at `last`: this one too, and it says so.  False: that failed.
   bool mark_ended(const ImageEpoch& last);
+  // The guest has ended, and nobody takes over any more.  False: the image is being taken back.
+  bool finish(Generation generation);
+  // The whole disk as the guest reads it.
+  Bytes view() const;
 
  private:
   struct Write {
@@ -59,6 +70,9 @@ class SourceDisk {
   };
   void pump();
   void start_writes();
+  bool hold_writes();
+  void take_turn();
+  void on_turn(const SharedTurn::Op& op);
   void start_reads();
   void update_map();
   void begin(Write& write);
@@ -72,6 +86,9 @@ class SourceDisk {
   DiskFiles& files_;
   ImageRecord record_;
   DiskSource source_;
+  std::optional<SharedTurn> turn_;  // of a shared disk
+  bool turn_busy_ = false;
+  ImageEpoch first_;
   RangeLock locks_;
   Hooks hooks_;
   uint64_t next_id_ = 1;

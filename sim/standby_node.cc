@@ -77,6 +77,7 @@ void StandbyNode::receiver_turn() {
       return;
     case StandbyState::kWaiting:
       close_stream("its copy was given up");
+      disk_.give_up();
       break;
     default:
       break;
@@ -169,7 +170,8 @@ Status StandbyNode::handle_frame(const Frame& frame) {
     case FrameType::kSyncRoundEnd:
       return handle_sync(message);
     case FrameType::kGuestEnded:
-      if (core_.state() == StandbyState::kHolding) end_deadline_ = host_.now() + host_.lab().times.guest_end_ack * 2;
+      if (core_.state() == StandbyState::kHolding && !host_.lab().shared_disk)
+        end_deadline_ = host_.now() + host_.lab().times.guest_end_ack * 2;
       core_.on_guest_ended();
       if (core_.state() == StandbyState::kEnded) host_.lab().judge->on_end_told();
       reply(GuestEndedAck{});
@@ -304,6 +306,7 @@ void StandbyNode::take_over() {
 // What has committed is on the image: it goes live, and then the guest may be restored.
 void StandbyNode::finish_disk() {
   if (disk_live_) {
+    if (disk_.replica().lost()) host_.lab().judge->violation("somebody else had the shared image before a takeover");
     taking_over_ = false;
     return restore();
   }

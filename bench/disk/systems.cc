@@ -28,7 +28,7 @@ Result<json> ask(const Cluster& cluster, const json& request) {
 }  // namespace
 
 const std::vector<std::string>& disk_modes() {
-  static const std::vector<std::string> kModes = {"stock", "unprotected", "replicated"};
+  static const std::vector<std::string> kModes = {"stock", "unprotected", "replicated", "shared"};
   return kModes;
 }
 
@@ -59,7 +59,9 @@ Result<std::unique_ptr<Cluster>> DiskSystems::start_cluster(const std::string& m
   options.program = options_.program;
   options.guest_dir = options_.guest_dir;
   options.disk_image = options_.disk_image;
-  options.disk_keys = fmt::format("cache = \"{}\"\n", options_.cache);
+  options.disk_is_shared = mode == "shared";
+  // A shared disk goes past the page cache in any case.
+  if (!options.disk_is_shared) options.disk_keys = fmt::format("cache = \"{}\"\n", options_.cache);
   options.memory = kMemory;
   options.detection = "2s";  // several hosts on a few processors: a busy standby is not a dead one
   options.interrupted = &interrupted_;

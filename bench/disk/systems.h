@@ -4,8 +4,9 @@
 //   stock        QEMU alone, its own driver on the image (`-blockdev driver=file`)
 //   unprotected  understudy without a standby: our NBD server, no epochs
 //   replicated   understudy with a standby, an image on each host
+//   shared       understudy with a standby, one image that both reach
 //
-// The protected one cuts once a second while it is not being measured.
+// The protected ones cut once a second while they are not being measured.
 #pragma once
 
 #include <atomic>
@@ -34,7 +35,7 @@ struct DiskOptions {
 };
 
 const std::vector<std::string>& disk_modes();
-inline bool is_protected_mode(const std::string& mode) { return mode == "replicated"; }
+inline bool is_protected_mode(const std::string& mode) { return mode == "replicated" || mode == "shared"; }
 
 class DiskSystems {
  public:

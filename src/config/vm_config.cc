@@ -206,9 +206,10 @@ void Parser::read_disk_files(FieldReader& table, DiskConfig& disk) {
 void Parser::judge_disk(FieldReader& table, const DiskConfig& disk) {
   if (!disk.writable())
     for (const std::string_view key : {"size", "cache", "files"})
-      if (table.has(key)) table.fault(key, "is only for a disk that the guest writes to (storage = \"replicated\")");
-  if (disk.storage == DiskStorage::kShared)
-    table.fault("storage", "shared disks are not there yet; expected \"replicated\" or \"read-only\"");
+      if (table.has(key))
+        table.fault(key, "is only for a disk that the guest writes to (storage = \"replicated\" or \"shared\")");
+  if (disk.storage == DiskStorage::kShared && table.has("cache"))
+    table.fault("cache", "a shared disk is always used past the page cache; remove the key");
   if (disk.writable() && disk.format == "qcow2" && !disk.size_bytes)
     table.fault("size",
                 "a qcow2 image does not tell its disk's size before it is opened; expected such as size = \"20G\"");

@@ -163,8 +163,9 @@ path = "{arbiter}"
 
 std::string Cluster::disk_text(size_t host) const {
   if (options_.disk_image.empty()) return "";
-  return fmt::format("[[disk]]\nfile = \"{}\"\nsize = \"{}M\"\n{}\n", disk_image(host).string(),
-                     fs::file_size(options_.disk_image) >> 20, options_.disk_keys);
+  return fmt::format("[[disk]]\nfile = \"{}\"\nsize = \"{}M\"\nstorage = \"{}\"\n{}\n", disk_image(host).string(),
+                     fs::file_size(options_.disk_image) >> 20, options_.disk_is_shared ? "shared" : "replicated",
+                     options_.disk_keys);
 }
 
 Status Cluster::start(size_t host, const std::string& verb, const std::vector<std::string>& extra_arguments) {

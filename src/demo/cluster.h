@@ -31,7 +31,8 @@ struct ClusterOptions {
   // Of the guest's replicated disk: host A gets a copy, host B makes its own when it becomes the standby.  Both keep
   // theirs through power_off().  Empty: the guest has no disk.
   std::string disk_image{};
-  std::string disk_keys{};  // further lines for [[disk]]
+  std::string disk_keys{};      // further lines for [[disk]]
+  bool disk_is_shared = false;  // one image for both hosts instead
   std::string memory = "512M";
   int cpus = 1;
   std::string accelerator = "auto";
@@ -61,7 +62,9 @@ class Cluster {
   std::filesystem::path vm_file(size_t host) const { return host_directory(host) / "vm.toml"; }
   std::filesystem::path log_file(size_t host) const { return host_directory(host) / "understudy.log"; }
   std::filesystem::path serial_log(size_t host) const { return host_directory(host) / "serial.log"; }
-  std::filesystem::path disk_image(size_t host) const { return host_directory(host) / "disk.img"; }
+  std::filesystem::path disk_image(size_t host) const {
+    return (options_.disk_is_shared ? directory_ : host_directory(host)) / "disk.img";
+  }
   std::string vm_file_text(size_t host) const;
 
   Status start_primary(size_t host, const std::vector<std::string>& extra_arguments = {}) {

@@ -2,16 +2,20 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 
 #include "core/disk/apply_journal.h"
 #include "host/disk_limits.h"
+#include "os/clock.h"
 #include "os/unique_fd.h"
 
 namespace us {
@@ -54,8 +58,8 @@ Result<Bytes> read_all(const BlockFile& file, const std::string& path) {
   return out;
 }
 
-Result<BlockFile> open_beside(const std::string& path) {
-  return BlockFile::open(path, {.read_only = false, .try_direct = false});
+Result<BlockFile> open_beside(const std::string& path, bool lock = true) {
+  return BlockFile::open(path, {.read_only = false, .try_direct = false, .lock = lock});
 }
 
 ImageRecord new_record(uint64_t bytes) {
@@ -118,8 +122,11 @@ Result<DiskImage> DiskImage::open(const std::string& path, const Options& option
                                     path, path));
   }
   US_ASSIGN(BlockFile file,
-            BlockFile::open(path, {.read_only = false, .try_direct = options.direct || options.direct_later}));
+            BlockFile::open(path, {.read_only = false,
+                                   .try_direct = options.direct || options.direct_later || options.shared,
+                                   .lock = !options.shared}));
   DiskImage image(DiskImagePaths::of(path), std::move(file));
+  image.shared_ = options.shared;
   if (options.bytes && *options.bytes != image.bytes())
     return refuse(
         fmt::format("the image {} has {} bytes, the VM file says {}; correct the VM file (a disk cannot be "
@@ -130,7 +137,7 @@ Result<DiskImage> DiskImage::open(const std::string& path, const Options& option
     image.direct_later_ = true;
   }
   US_TRY(image.open_record(options));
-  if (exists(image.paths_.map)) {
+  if (exists(image.paths_.map) && !options.shared) {
     US_ASSIGN(BlockFile map, open_beside(image.paths_.map));
     image.map_file_.emplace(std::move(map));
   }
@@ -145,7 +152,7 @@ void DiskImage::go_direct() {
 
 Status DiskImage::open_record(const Options& options) {
   if (!exists(paths_.record)) {
-    if (!options.adopt)
+    if (!options.adopt && !options.shared)
       return refuse(
           fmt::format("{} is not known here: there is no {}.  If it may be used, and overwritten as a "
                       "standby's: understudy disk adopt {}",
@@ -153,8 +160,13 @@ Status DiskImage::open_record(const Options& options) {
     record_ = new_record(bytes());  // in the file with the first change: who only looks takes nothing
     return {};
   }
-  US_ASSIGN(BlockFile file, open_beside(paths_.record));
+  US_ASSIGN(BlockFile file, open_beside(paths_.record, !shared_));
   US_ASSIGN(const Bytes content, read_all(file, paths_.record));
+  // Another host may be writing it just now: only who has the lock reads it for good (take()).
+  if (options.shared && !decode_image_record(content)) {
+    record_ = new_record(bytes());
+    return {};
+  }
   const Result<ImageRecord> record = decode_image_record(content);
   if (!record)
     return refuse(
@@ -172,7 +184,7 @@ Status DiskImage::open_record(const Options& options) {
 Status DiskImage::write_record(const ImageRecord& next) {
   if (!record_file_) {
     US_TRY(make_file(paths_.record, kImageRecordFileBytes, true));
-    US_ASSIGN(BlockFile file, open_beside(paths_.record));
+    US_ASSIGN(BlockFile file, open_beside(paths_.record, !shared_));
     record_file_.emplace(std::move(file));
   }
   const Bytes encoded = encode(next);
@@ -217,26 +229,61 @@ Status DiskImage::write_map(const DirtyMap& map) {
   return {};
 }
 
-Result<DiskImage::Journal> DiskImage::open_journal(uint64_t staged_bytes_max) {
-  const JournalLayout layout = JournalLayout::for_staged(staged_bytes_max);
+Status DiskImage::open_journal_file(const JournalLayout& layout) {
   if (!exists(paths_.journal)) US_TRY(make_file(paths_.journal, layout.file_bytes(), true));
-  US_ASSIGN(BlockFile file, open_beside(paths_.journal));
+  US_ASSIGN(BlockFile file, open_beside(paths_.journal, !shared_));
   if (file.size_bytes() != layout.file_bytes())
     return refuse(
         fmt::format("{} has {} bytes, this version uses {}; remove it if the image was last used by this "
                     "host's primary",
                     paths_.journal, file.size_bytes(), layout.file_bytes()));
+  journal_file_.emplace(std::move(file));
+  return {};
+}
+
+Result<DiskImage::Journal> DiskImage::open_journal(uint64_t staged_bytes_max) {
+  const JournalLayout layout = JournalLayout::for_staged(staged_bytes_max);
+  journal_file_.reset();
+  US_TRY(open_journal_file(layout));
   Journal journal;
   Bytes slots[2];
   for (uint64_t i = 0; i < 2; ++i) {
     slots[i].resize(layout.slot_bytes);
-    if (const int error = file.read(i * layout.slot_bytes, slots[i]); error != 0)
+    if (const int error = journal_file_->read(i * layout.slot_bytes, slots[i]); error != 0)
       return fail_errno(fmt::format("read {}", paths_.journal), error);
   }
   journal.replay = recover_journal(slots[0], slots[1], record_.image, bytes(), record_.journal_base);
   journal.last = journal.replay ? journal.replay->sequence : record_.journal_base;
-  journal_file_.emplace(std::move(file));
   return journal;
+}
+
+void DiskImage::forget_sync_errors() {
+  image_.forget_sync_error();
+  for (const auto* file : {&record_file_, &map_file_, &journal_file_})
+    if (*file) (*file)->forget_sync_error();
+}
+
+int DiskImage::take(Duration patience, bool read_journal, Taken& taken) {
+  const Instant until = clock_now() + patience;
+  int error = image_.try_lock();
+  for (; error == EAGAIN && clock_now() < until; error = image_.try_lock())
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (error != 0) return error;
+  record_file_.reset();
+  journal_file_.reset();
+  const Status read = read_taken(read_journal, taken);
+  if (read) return 0;
+  spdlog::error("{}", read.error().message);
+  image_.unlock();
+  return EIO;
+}
+
+Status DiskImage::read_taken(bool read_journal, Taken& taken) {
+  US_TRY(open_record({.adopt = true}));
+  taken = {record_, {std::nullopt, record_.journal_base}};
+  if (!read_journal) return open_journal_file(JournalLayout::for_staged(kDiskStagedBytesMax));
+  US_ASSIGN(taken.journal, open_journal(kDiskStagedBytesMax));
+  return {};
 }
 
 Result<JournalSequence> DiskImage::finish_journal() {

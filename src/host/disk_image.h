@@ -6,6 +6,9 @@
 // Opening reads and judges, and changes nothing.  Errors name the file, say what is wrong and what to do:
 //   missing image · shorter or longer than its record or than the VM file says · in use by another process ·
 //   no record (a foreign file) · a damaged record.
+// A `shared` image has no map; its record and its journal are whoever's turn it is to write (core/disk/shared_turn.h).
+// take() locks the image and reads them, in files that it opens anew: what another host wrote is seen then.
+//
 // A map that is missing or damaged is no error: then everything may differ, and everything is compared.
 //
 // Not thread-safe; the blocking calls are for start, takeover and the command line.
@@ -15,6 +18,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "core/disk/dirty_map.h"
 #include "core/disk/image_record.h"
 #include "os/block_file.h"
@@ -40,6 +44,8 @@ class DiskImage {
     std::optional<uint64_t> bytes = {};  // what the VM file says
     // An image without a record is taken as new instead of refused, and gets one with the first change.
     bool adopt = false;
+    // Not locked; past the page cache, which another host would not see; a record need not be there yet.
+    bool shared = false;
   };
   static Result<DiskImage> open(const std::string& path, const Options& options);
   // A new, sparse image of zeroes with a record.  Errors: something is there already; no room; no such directory.
@@ -79,10 +85,23 @@ class DiskImage {
   // Applies what the journal still has for a consistent image, durably; the newest sequence number.  Blocks.
   Result<JournalSequence> finish_journal();
   BlockFile& journal_file() { return *journal_file_; }
+  // Whoever says this writes everything again that a failed sync may have dropped.
+  void forget_sync_errors();
+
+  // ---- of a shared image ----
+  struct Taken {
+    ImageRecord record;
+    Journal journal;  // only what is newer than the record
+  };
+  // Waits `patience` for the lock.  0, or an errno; EAGAIN: another host writes to it.  Blocks.
+  int take(Duration patience, bool read_journal, Taken& taken);
+  void let_go() { image_.unlock(); }
 
  private:
   DiskImage(DiskImagePaths paths, BlockFile image) : paths_(std::move(paths)), image_(std::move(image)) {}
   Status open_record(const Options& options);
+  Status open_journal_file(const JournalLayout& layout);
+  Status read_taken(bool read_journal, Taken& taken);
 
   DiskImagePaths paths_;
   BlockFile image_;
@@ -92,6 +111,7 @@ class DiskImage {
   ImageRecord record_;
   bool has_map_ = false;
   bool direct_later_ = false;
+  bool shared_ = false;
 };
 
 }  // namespace us

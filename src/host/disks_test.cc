@@ -107,7 +107,7 @@ class DisksTest : public testing::Test {
     standby->begin_session(
         generation, SessionId(kSession), kDiskVersion,
         {.send = [this](Bytes frame) { to_primary(frame); }, .failed = [this](const std::string& why) { note(why); }});
-    primary->begin_session(first, kDiskVersion, [this] { poke(); });
+    primary->begin_session(first, SessionId(kSession), kDiskVersion, [this] { poke(); });
     pumping = true;
     pump = std::thread([this] { carry(); });
   }

@@ -18,6 +18,8 @@ namespace us {
 struct LocalDisk {
   DiskIndex index;   // position in the VM file, read-only disks counted as well
   std::string name;  // "disk0", for logs and status
+  bool shared = false;
+  std::string vm;  // whose disk it is
   DiskImage image;
   DiskEndpoint endpoint;
   std::unique_ptr<DiskLoop> loop;  // last: it stops before the image goes
@@ -34,7 +36,8 @@ struct LocalDiskOptions {
 };
 
 // Opens every writable disk of the VM file and begins to serve it; requests wait until there is a role.
-// Errors: disk_image.h; two disks with one image; a socket that cannot be made.
+// Errors: disk_image.h; an image that was last used as the other kind of storage, or by another VM; two disks with one
+// image; a socket that cannot be made.
 Result<std::vector<std::unique_ptr<LocalDisk>>> open_local_disks(const VmConfig& config,
                                                                  const LocalDiskOptions& options);
 

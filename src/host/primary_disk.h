@@ -31,12 +31,12 @@
 #include "core/disk/disk_source.h"
 #include "core/disk/range_lock.h"
 #include "core/replica/disk_frames.h"
-#include "host/disk_loop.h"
+#include "host/guest_disk.h"
 #include "host/local_disk.h"
 
 namespace us {
 
-class PrimaryDisk final : public DiskRole {
+class PrimaryDisk final : public GuestDisk {
  public:
   // `disk` outlives this, and its loop is stopped before this goes.  `map` is in the file.
   PrimaryDisk(LocalDisk& disk, DirtyMap map);
@@ -47,42 +47,42 @@ class PrimaryDisk final : public DiskRole {
 
   // ---- a session with a standby ----
   // `frames_ready` is called, with no lock held, when take_frames() has something.
-  void begin_session(Epoch first, uint16_t version, std::function<void()> frames_ready);
-  void end_session();
-  void take_frames(size_t bytes_max, std::vector<Bytes>& out);
+  void begin_session(Epoch first, SessionId session, uint16_t version, std::function<void()> frames_ready) override;
+  void end_session() override;
+  void take_frames(size_t bytes_max, std::vector<Bytes>& out) override;
   // DiskAnswer, DiskMarks, DiskSumAnswers, DiskProgress, DiskTrouble.
-  Status on_message(const Message& message);
-  bool resynchronised() const;
+  Status on_message(const Message& message) override;
+  bool resynchronised() const override;
   // The standby's image follows, so the guest's end can be brought to it.
-  bool may_end() const;
+  bool may_end() const override;
   // The standby's image has been failing for `patience`: what it says.  Once for each time.
-  std::optional<std::string> take_standby_failure(Instant now, Duration patience);
+  std::optional<std::string> take_standby_failure(Instant now, Duration patience) override;
 
   // ---- audits ----
   // Begins to compare the two images (core/disk/disk_audit.h).  False: not now.
-  bool begin_audit();
+  bool begin_audit() override;
   // What came of it; nullopt: not known yet, or the session has ended.
-  std::optional<nlohmann::json> audit_result() const;
+  std::optional<nlohmann::json> audit_result() const override;
 
   // ---- the cut ----
-  void begin_cut();
+  void begin_cut() override;
   // The guest stands.  An error: QEMU still has a write open, so this epoch must not be.
-  Result<DiskBarrier::Count> cut();
-  void end_cut();
+  Result<DiskBarrier::Count> cut() override;
+  void end_cut() override;
   // The standby waits for an early cut to get on; `wake` is called when that becomes true.
-  bool wants_cut() const;
-  void set_cut_wake(std::function<void()> wake);
+  bool wants_cut() const override;
+  void set_cut_wake(std::function<void()> wake) override;
   // Whether the standby keeps up: if not, a cut would only let through what it cannot take.
-  bool may_cut() const;
+  bool may_cut() const override;
   // A flush is owed and its sync is under way: a cut now might wait for it.
-  bool owes_sync() const;
+  bool owes_sync() const override;
 
   // ---- the end ----
-  void fence();
+  void fence() override;
   // Blocks: waits for what has begun, then syncs the image.
-  Status sync();
+  Status sync(bool vm_is_ours) override;
 
-  nlohmann::json status() const;
+  nlohmann::json status() const override;
   const DirtyMap& map() const { return source_.map(); }
 
  private:

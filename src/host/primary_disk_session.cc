@@ -33,7 +33,7 @@ const char* state_name(DiskSource::State state) {
 
 // ---- a session ----
 
-void PrimaryDisk::begin_session(Epoch first, uint16_t version, std::function<void()> frames_ready) {
+void PrimaryDisk::begin_session(Epoch first, SessionId, uint16_t version, std::function<void()> frames_ready) {
   std::function<void()> ready;
   {
     const std::lock_guard lock(mutex_);
@@ -256,7 +256,7 @@ void PrimaryDisk::fence() {
   cut_wake_ = nullptr;
 }
 
-Status PrimaryDisk::sync() {
+Status PrimaryDisk::sync(bool) {
   auto synced = std::make_shared<std::promise<int>>();
   std::future<int> result = synced->get_future();
   disk_.loop->run([&] {
@@ -276,6 +276,7 @@ nlohmann::json PrimaryDisk::status() const {
       {"name", disk_.name},
       {"image", disk_.image.path()},
       {"bytes", disk_.image.bytes()},
+      {"storage", "replicated"},
       {"state", fenced_ ? "fenced" : state_name(source_.state())},
       {"direct_io", disk_.image.image().direct()},
       {"reads", counters_.reads},

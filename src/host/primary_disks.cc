@@ -3,10 +3,50 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
+
+#include "host/disk_limits.h"
+#include "host/primary_disk.h"
+#include "host/shared_disk.h"
 
 namespace us {
 namespace {
+
+// At the start of a guest, for an old process of this host to end.
+constexpr Duration kSharedPatience = Duration::millis(500);
+
+tl::unexpected<Error> refuse(const LocalDisk& disk, const std::string& why) {
+  return fail(ErrorKind::kRefused, fmt::format("{}: {}", disk.image.path(), why));
+}
+
+// Locks a shared image for this host, and judges what is in its files now.
+Status take_shared(LocalDisk& disk, Generation newest, bool force) {
+  DiskImage::Taken taken;
+  const int error = disk.image.take(kSharedPatience, false, taken);
+  if (error == EAGAIN)
+    return refuse(disk, "another host or process writes to it.  If the VM runs there: understudy standby");
+  if (error != 0) return fail_errno(fmt::format("lock {} and read the files beside it", disk.image.path()), error);
+  const Status allowed = may_start_from_shared(disk.image.record(), newest, disk.vm);
+  const bool served = disk.image.record().shared_by == disk.vm || disk.image.record().state == ImageState::kNew;
+  if (allowed || (force && served)) return {};
+  disk.image.let_go();
+  return refuse(disk, allowed.error().message);
+}
+
+Status judge_shared(LocalDisk& disk, Generation newest, bool force) {
+  US_TRY(take_shared(disk, newest, force));
+  disk.image.let_go();
+  return {};
+}
+
+Status go_live_shared(LocalDisk& disk, Generation own, Generation newest, bool force) {
+  US_TRY(take_shared(disk, newest, force));
+  US_ASSIGN(const JournalSequence last, disk.image.finish_journal());
+  US_ASSIGN(ImageRecord record, disk.image.record().go_live(own, last));
+  record.shared_by = disk.vm;
+  return disk.image.write_record(record);
+}
 
 // Whether the guest may start from this disk.
 Status judge(const LocalDisk& disk, Generation newest, bool newest_was_here, bool force) {
@@ -35,6 +75,10 @@ PrimaryDisks::~PrimaryDisks() {
   for (const auto& disk : local_) disk->loop->stop();  // before the roles that it calls
 }
 
+bool PrimaryDisks::are_replicated() const {
+  return std::ranges::any_of(local_, [](const auto& disk) { return !disk->shared; });
+}
+
 std::vector<DiskEndpoint> PrimaryDisks::endpoints() const {
   std::vector<DiskEndpoint> out;
   for (const auto& disk : local_) out.push_back(disk->endpoint);
@@ -43,13 +87,17 @@ std::vector<DiskEndpoint> PrimaryDisks::endpoints() const {
 
 void PrimaryDisks::serve(std::vector<DirtyMap> maps) {
   for (size_t i = 0; i < local_.size(); ++i) {
-    disks_.push_back(std::make_unique<PrimaryDisk>(*local_[i], std::move(maps[i])));
+    if (local_[i]->shared)
+      disks_.push_back(std::make_unique<SharedDisk>(*local_[i]));
+    else
+      disks_.push_back(std::make_unique<PrimaryDisk>(*local_[i], std::move(maps[i])));
     local_[i]->loop->set_role(disks_.back().get());
   }
 }
 
 Status PrimaryDisks::may_go_live(Generation newest, bool newest_was_here, bool force) const {
-  for (const auto& disk : local_) US_TRY(judge(*disk, newest, newest_was_here, force));
+  for (const auto& disk : local_)
+    US_TRY(disk->shared ? judge_shared(*disk, newest, force) : judge(*disk, newest, newest_was_here, force));
   return {};
 }
 
@@ -57,6 +105,12 @@ Status PrimaryDisks::go_live(Generation own, Generation newest, bool newest_was_
   US_TRY(may_go_live(newest, newest_was_here, force));
   std::vector<DirtyMap> maps;
   for (size_t i = 0; i < local_.size(); ++i) {
+    if (local_[i]->shared) {
+      US_TRY(go_live_shared(*local_[i], own, newest, force));
+      maps.emplace_back(
+          DirtyMapShape{.image = local_[i]->image.record().image, .disk_bytes = local_[i]->image.bytes()});
+      continue;
+    }
     US_ASSIGN(DirtyMap map, local_[i]->image.load_map());
     // An image that was a standby's may have its last epoch in the journal.
     US_ASSIGN(const JournalSequence last, local_[i]->image.finish_journal());
@@ -72,6 +126,7 @@ Status PrimaryDisks::go_live(Generation own, Generation newest, bool newest_was_
 
 Status PrimaryDisks::advance(Generation own) {
   for (const auto& disk : local_) {
+    if (disk->shared) continue;  // go_on_alone()
     const ImageRecord& record = disk->image.record();
     US_ASSIGN(const ImageRecord live, record.go_live(own, record.journal_base));
     US_TRY(disk->image.write_record(live));
@@ -79,8 +134,13 @@ Status PrimaryDisks::advance(Generation own) {
   return {};
 }
 
-void PrimaryDisks::begin_session(Epoch first, uint16_t version, const std::function<void()>& frames_ready) {
-  for (const auto& disk : disks_) disk->begin_session(first, version, frames_ready);
+void PrimaryDisks::go_on_alone(Generation own) {
+  for (const auto& disk : disks_) disk->go_on_alone(own);
+}
+
+void PrimaryDisks::begin_session(Epoch first, SessionId session, uint16_t version,
+                                 const std::function<void()>& frames_ready) {
+  for (const auto& disk : disks_) disk->begin_session(first, session, version, frames_ready);
 }
 
 void PrimaryDisks::end_session() {
@@ -172,6 +232,7 @@ void PrimaryDisks::fence() {
 
 Status PrimaryDisks::mark_stale(Generation other) {
   for (const auto& disk : local_) {
+    if (disk->shared) continue;  // it is the other host's now
     const ImageRecord& record = disk->image.record();
     if (record.state == ImageState::kStale && record.at.generation >= other) continue;
     US_ASSIGN(const ImageRecord stale, record.fall_behind(other));
@@ -180,8 +241,8 @@ Status PrimaryDisks::mark_stale(Generation other) {
   return {};
 }
 
-Status PrimaryDisks::sync_images() {
-  for (const auto& disk : disks_) US_TRY(disk->sync());
+Status PrimaryDisks::sync_images(bool vm_is_ours) {
+  for (const auto& disk : disks_) US_TRY(disk->sync(vm_is_ours));
   return {};
 }
 

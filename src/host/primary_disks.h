@@ -20,8 +20,8 @@
 
 #include "base/result.h"
 #include "core/replica/wire.h"
+#include "host/guest_disk.h"
 #include "host/local_disk.h"
-#include "host/primary_disk.h"
 
 namespace us {
 
@@ -36,6 +36,7 @@ class PrimaryDisks {
   ~PrimaryDisks();
 
   bool empty() const { return disks_.empty(); }
+  bool are_replicated() const;  // one of them, at least
   std::vector<DiskEndpoint> endpoints() const;
 
   // The guest starts here, from the disks alone, as generation `own`, which the caller has claimed.  `newest`: the
@@ -48,9 +49,12 @@ class PrimaryDisks {
 
   // The same guest goes on here as a newer generation (it was isolated, and was given the VM again).  Blocks.
   Status advance(Generation own);
+  // There is no session, and the guest runs here as `own`: shared images are taken back from the standby, while the
+  // guest goes on.  May be called again and again.
+  void go_on_alone(Generation own);
 
   // ---- a session with a standby ----
-  void begin_session(Epoch first, uint16_t version, const std::function<void()>& frames_ready);
+  void begin_session(Epoch first, SessionId session, uint16_t version, const std::function<void()>& frames_ready);
   void end_session();
   // Complete frames, in order, about `bytes_max` of them; empty: none now.  For the stream's sender.
   std::vector<Bytes> take_frames(size_t bytes_max = size_t{1} << 20);
@@ -87,10 +91,11 @@ class PrimaryDisks {
   void fence();
   // Generation `other` runs elsewhere: the images say so from now on, durably.  After fence().
   Status mark_stale(Generation other);
-  // The guest has ended: everything written is on the medium.
-  Status sync_images();
+  // The guest has ended: everything written is on the medium.  `vm_is_ours`: the arbiter or the standby has been told,
+  // so nobody takes it over any more.  Shared images are taken back then.
+  Status sync_images(bool vm_is_ours);
   // The standby follows with every disk: a last cut, with the guest standing for good, makes its images what the guest
-  // left.
+  // left.  Never with a shared disk.
   bool may_end() const;
   // It has said that they are, at `last`; so are these, after sync_images(), and they say so from now on, durably.
   Status mark_ended(const ImageEpoch& last);
@@ -102,7 +107,7 @@ class PrimaryDisks {
   void serve(std::vector<DirtyMap> maps);
 
   std::vector<std::unique_ptr<LocalDisk>> local_;
-  std::vector<std::unique_ptr<PrimaryDisk>> disks_;
+  std::vector<std::unique_ptr<GuestDisk>> disks_;
   std::vector<DiskEndpoint> endpoints_;
 };
 

@@ -87,8 +87,8 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
       state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
   if (linked && sender_) sender_->send_message(GuestEnded{reason, text});
   // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
-  if (const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text); !marked)
-    spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
+  const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text);
+  if (!marked) spdlog::warn("the end of the VM could not be recorded: {}", marked.error().message);
   const bool told =
       linked && sender_ && await(kGuestEndAckTimeout, [this] { return coordinator_->view().guest_end_acked; });
   if (linked && sender_ && !told)
@@ -96,12 +96,14 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
   // From here on the standby owes no sign of life.
   coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
   const std::optional<Epoch> last = told ? end_disks() : std::nullopt;
-  Status kept = disks_->sync_images();
+  // Who could still take over needs shared images as they are.
+  const auto standing = context_.arbiter->standing();
+  Status kept = disks_->sync_images(told || (marked && standing && standing->ended));
   if (!kept) spdlog::error("the last writes of the guest may not be on its disks: {}", kept.error().message);
   if (kept && last) kept = disks_->mark_ended({disks_generation_, peer_->session.value(), *last});
   if (last && kept)
     spdlog::info("the disks' images of both hosts hold all that the guest has written: either may start it again");
-  else if (!disks_->empty())
+  else if (disks_->are_replicated())
     spdlog::warn("only the disks' images of this host are sure to hold all that the guest has written: start it here");
   close_link();
   return RoleOutcome{reason == GuestEnd::kQuit ? RoleEnd::kStopped : RoleEnd::kGuestEnded, text};

@@ -81,7 +81,7 @@ void Primary::start_link(StandbyPeer peer) {
   coordinator_->attach(*peer_);
   sender_handle_ = std::make_shared<SenderHandle>();
   sender_handle_->sender = sender_.get();
-  disks_->begin_session(next_epoch_, peer_->version, [handle = sender_handle_] {
+  disks_->begin_session(next_epoch_, peer_->session, peer_->version, [handle = sender_handle_] {
     const std::lock_guard held(handle->mutex);
     if (handle->sender != nullptr) handle->sender->log_ready();
   });
@@ -89,6 +89,7 @@ void Primary::start_link(StandbyPeer peer) {
 
 void Primary::follow_generation() {
   const Generation generation = coordinator_->view().generation;
+  disks_->go_on_alone(generation);
   if (generation == disks_generation_) return;
   disks_generation_ = generation;
   if (const Status advanced = disks_->advance(generation); !advanced)

@@ -295,7 +295,7 @@ Status Standby::handle_frame(const Frame& frame) {
     }
     case FrameType::kGuestEnded:
       guest_end_text_ = std::get<GuestEnded>(message).text;
-      if (coordinator_->view().state == StandbyState::kHolding && !disks_->empty() && version_ >= kDiskEndVersion)
+      if (coordinator_->view().state == StandbyState::kHolding && disks_->await_end() && version_ >= kDiskEndVersion)
         end_deadline_ = clock_now() + kDisksEnd;
       coordinator_->with_core([](StandbyCore& core) { core.on_guest_ended(); });
       send_to_primary(GuestEndedAck{});
@@ -534,6 +534,7 @@ void Standby::log_state(StandbyState state) {
     case StandbyState::kWaiting:
       // A copy that was given up must not be continued: the next primary starts over.
       if (stream_) close_stream("its copy was given up");
+      disks_->give_up();
       spdlog::info("waiting for a primary on {}{}{}", context_.node, view.reason.empty() ? "" : ": ", view.reason);
       break;
     case StandbyState::kSyncing:

@@ -10,6 +10,7 @@
 
 #include "core/disk/disk_source.h"
 #include "host/disk_limits.h"
+#include "host/disk_ops.h"
 #include "os/clock.h"
 
 namespace us {
@@ -19,36 +20,15 @@ constexpr Duration kRetryEvery = Duration::seconds(1);
 // Between a session that cannot go on and the next: each begins with a whole copy of the memory.
 constexpr Duration kBrokenPause = Duration::seconds(5);
 constexpr size_t kWritesAtOnce = 16;
-constexpr size_t kJournalPieceBytes = 1 << 20;
-
-// The journal's data is small pieces as often as not: they are gathered.
-int write_journal(const BlockFile& file, uint64_t offset, const Bytes& start, const std::vector<DiskWrite>& writes) {
-  int error = file.write(offset, start);
-  offset += start.size();
-  Bytes piece;
-  piece.reserve(kJournalPieceBytes);
-  const auto write_out = [&] {
-    if (error == 0 && !piece.empty()) error = file.write(offset, piece);
-    offset += piece.size();
-    piece.clear();
-  };
-  for (const DiskWrite& write : writes) {
-    const ByteSpan data = write.data.span();
-    if (piece.size() + data.size() > kJournalPieceBytes) write_out();
-    if (data.size() >= kJournalPieceBytes) {
-      if (error == 0) error = file.write(offset, data);
-      offset += data.size();
-    } else {
-      piece.insert(piece.end(), data.begin(), data.end());
-    }
-  }
-  write_out();
-  return error;
-}
 
 }  // namespace
 
 Result<std::unique_ptr<StandbyDisk>> StandbyDisk::open(LocalDisk& disk) {
+  if (disk.shared) {  // whatever it is now: it is read when the primary has given it to this host
+    const ImageRecord& record = disk.image.record();
+    DirtyMap none(DirtyMapShape{.image = record.image, .disk_bytes = disk.image.bytes()});
+    return std::unique_ptr<StandbyDisk>(new StandbyDisk(disk, {record, std::move(none), std::nullopt, {}}));
+  }
   US_ASSIGN(DirtyMap map, disk.image.load_map());
   if (!disk.image.has_map()) US_TRY(disk.image.write_map(map));
   // The process before may have met a failed sync, and what it lost would be found equal.
@@ -59,7 +39,7 @@ Result<std::unique_ptr<StandbyDisk>> StandbyDisk::open(LocalDisk& disk) {
 }
 
 StandbyDisk::StandbyDisk(LocalDisk& disk, DiskReplica::Image image)
-    : disk_(disk), replica_(std::move(image), kDiskStagedBytesMax) {}
+    : disk_(disk), replica_(std::move(image), kDiskStagedBytesMax, disk.shared) {}
 
 void StandbyDisk::start(NbdRequest request, DiskReply reply) {
   if (request.command == NbdCommand::kFlush) return disk_.loop->complete(reply, 0);
@@ -86,10 +66,7 @@ void StandbyDisk::try_again() {
   if (!replica_.failed()) return;
   if (replica_.broken() && hooks_.failed) return;  // its session has yet to end
   // Everything since the last good sync is written again: by the Op that is repeated, or by the next synchronisation.
-  disk_.image.image().forget_sync_error();
-  disk_.image.journal_file().forget_sync_error();
-  disk_.image.map_file().forget_sync_error();
-  disk_.image.record_file().forget_sync_error();
+  disk_.image.forget_sync_errors();
   if (!replica_.broken()) return replica_.retry();
   disk_.image.image().drop_cache();
   replica_.recover();
@@ -306,6 +283,63 @@ void StandbyDisk::perform(const DiskReplica::SyncJournal&) {
       [this](int error) { op_done("sync the journal", error); });
 }
 
+void StandbyDisk::perform(const DiskReplica::TakeImage&) {
+  auto taken = std::make_shared<DiskImage::Taken>();
+  disk_.loop->io().call(
+      DiskIo::Call::kRecord, [&image = disk_.image, taken] { return image.take(kTakePatience, false, *taken); },
+      [this, taken](int error) {
+        error == 0 ? on_taken(taken->record) : error == EAGAIN ? on_taken_by_another() : op_done("take", error);
+      });
+}
+
+void StandbyDisk::perform(const DiskReplica::LetGo&) {
+  disk_.loop->io().call(
+      DiskIo::Call::kRecord,
+      [&image = disk_.image] {
+        image.let_go();
+        return 0;
+      },
+      [this](int error) { op_done("let go", error); });
+}
+
+void StandbyDisk::on_taken(const ImageRecord& record) {
+  busy_ = false;
+  std::function<void(std::string)> failed;
+  {
+    const std::lock_guard lock(mutex_);
+    replica_.on_taken(record);
+    if (replica_.broken()) failed = hooks_.failed;
+  }
+  changed_.notify_all();
+  if (failed)
+    failed(
+        fmt::format("{}: it is not what this session's primary has given to its standby; are both hosts' files the "
+                    "same one, and does nobody else write to it?",
+                    disk_.image.path()));
+  tell_primary();
+  pump();
+}
+
+// The primary is still writing, or a host that has lost the VM has not found out yet.
+void StandbyDisk::on_taken_by_another() {
+  busy_ = false;
+  {
+    const std::lock_guard lock(mutex_);
+    replica_.on_op_failed();
+    replica_.retry();
+  }
+  changed_.notify_all();
+  pump();
+}
+
+void StandbyDisk::give_up() {
+  {
+    const std::lock_guard lock(mutex_);
+    replica_.give_up();
+  }
+  disk_.loop->wake();
+}
+
 void StandbyDisk::op_done(const char* what, int error) {
   busy_ = false;
   std::vector<Bytes> frames;
@@ -397,6 +431,9 @@ Status StandbyDisk::go_live(Generation own, Instant deadline) {
   }
   US_TRY(settle(deadline));
   const std::lock_guard lock(mutex_);
+  if (replica_.lost())
+    return fail(ErrorKind::kRefused,
+                fmt::format("{}: another host has written to it since its last epoch here", disk_.image.path()));
   disk_.image.record_was_written(replica_.record());
   return {};
 }
@@ -412,6 +449,7 @@ nlohmann::json StandbyDisk::status() const {
       {"name", disk_.name},
       {"image", disk_.image.path()},
       {"bytes", disk_.image.bytes()},
+      {"storage", disk_.shared ? "shared" : "replicated"},
       {"state", image_state_name(replica_.record().state)},
       {"durable_epoch", replica_.durable().value()},
       {"committed_epoch", replica_.committed().value()},

@@ -1,4 +1,4 @@
-// StandbyDisk: one `replicated` disk on the host that waits: carries out what DiskReplica wants done to the files, one
+// StandbyDisk: one writable disk on the host that waits: carries out what DiskReplica wants done to the files, one
 // Op after the other, and tells the primary how far it is.
 //
 //     primary's messages ─► DiskReplica ─► Op ─► the pool's threads ─► DiskReplica ─► frames for the primary
@@ -57,6 +57,8 @@ class StandbyDisk final : public DiskRole {
   // The guest's last epoch (DiskReplica::end()), and whether the image is at it and says so.
   Status end(Epoch last, const DiskBarrier::Count& expected);
   bool ended() const;
+  // After end_session(): this host does not take over.  A shared image is let go of, whatever is not on it.
+  void give_up();
 
   // ---- a takeover: after end_session() ----
   // Blocks until all that has committed is on the image for good.  Errors: that did not happen until `deadline`.
@@ -88,6 +90,10 @@ class StandbyDisk final : public DiskRole {
   void perform(const DiskReplica::SyncImage& op);
   void perform(const DiskReplica::WriteJournal& op);
   void perform(const DiskReplica::SyncJournal& op);
+  void perform(const DiskReplica::TakeImage& op);
+  void perform(const DiskReplica::LetGo& op);
+  void on_taken(const ImageRecord& record);
+  void on_taken_by_another();
   void write_more(const std::shared_ptr<ImageWrites>& work);
   void op_done(const char* what, int error);
   void try_again();

@@ -71,6 +71,10 @@ Status StandbyDisks::end(Epoch last, ByteSpan barrier) {
   return {};
 }
 
+bool StandbyDisks::await_end() const {
+  return !local_.empty() && std::ranges::none_of(local_, [](const auto& disk) { return disk->shared; });
+}
+
 bool StandbyDisks::ended() const {
   return std::ranges::all_of(disks_, [](const auto& disk) { return disk->ended(); });
 }
@@ -87,6 +91,10 @@ void StandbyDisks::commit(Epoch epoch) {
 
 void StandbyDisks::end_session() {
   for (const auto& disk : disks_) disk->end_session();
+}
+
+void StandbyDisks::give_up() {
+  for (const auto& disk : disks_) disk->give_up();
 }
 
 Result<std::unique_ptr<PrimaryDisks>> StandbyDisks::take_over(Generation own, const ImageEpoch& memory,

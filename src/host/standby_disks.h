@@ -43,12 +43,16 @@ class StandbyDisks {
   // when that may have changed.
   bool ready(Epoch epoch);
   void commit(Epoch epoch);
+  // There is a last epoch to come when the guest has ended.
+  bool await_end() const;
   // The guest has ended; `barrier` is that of its last epoch, which commits with this.  Errors: as check().
   Status end(Epoch last, ByteSpan barrier);
   // Every image is at that epoch for good, and says that the guest has ended there.
   bool ended() const;
   // What has not committed never was.
   void end_session();
+  // This host does not take over: shared images are the primary's again.
+  void give_up();
 
   // Waits until everything committed is on the images, judges them against the memory's epoch, and makes them `own`'s,
   // durably.  This object is empty afterwards.  Errors: the guest must not go on here.

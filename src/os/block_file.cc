@@ -36,14 +36,19 @@ Result<uint64_t> size_of(int fd, const std::string& path) {
   return size;
 }
 
-Status lock(int fd, const std::string& path, bool read_only) {
+int set_lock(int fd, short type) {
   struct flock range {};
-  range.l_type = read_only ? F_RDLCK : F_WRLCK;
+  range.l_type = type;
   range.l_whence = SEEK_SET;
-  if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return {};
-  if (errno == EAGAIN || errno == EACCES)
-    return fail(ErrorKind::kRefused, fmt::format("{} is in use by another process", path));
-  return fail_errno(fmt::format("lock {}", path), errno);
+  if (::fcntl(fd, F_OFD_SETLK, &range) == 0) return 0;
+  return errno == EACCES ? EAGAIN : errno;
+}
+
+Status lock(int fd, const std::string& path, bool read_only) {
+  const int error = set_lock(fd, read_only ? F_RDLCK : F_WRLCK);
+  if (error == 0) return {};
+  if (error == EAGAIN) return fail(ErrorKind::kRefused, fmt::format("{} is in use by another process", path));
+  return fail_errno(fmt::format("lock {}", path), error);
 }
 
 // What direct I/O wants to be aligned to, found by reading; 0: it does not work here.
@@ -61,7 +66,7 @@ Result<BlockFile> BlockFile::open(const std::string& path, const Options& option
   UniqueFd fd(::open(path.c_str(), flags));
   if (!fd) return fail_errno(fmt::format("open {}", path), errno);
   US_ASSIGN(const uint64_t size, size_of(fd.get(), path));
-  US_TRY(lock(fd.get(), path, options.read_only));
+  if (options.lock) US_TRY(lock(fd.get(), path, options.read_only));
   uint32_t alignment = 1;
   if (options.try_direct && ::fcntl(fd.get(), F_SETFL, O_DIRECT) == 0) {
     alignment = direct_alignment(fd.get(), size);
@@ -106,6 +111,9 @@ int BlockFile::sync() const {
 }
 
 void BlockFile::drop_cache() const { ::posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED); }
+int BlockFile::try_lock() const { return set_lock(fd_.get(), F_WRLCK); }
+
+void BlockFile::unlock() const { (void)set_lock(fd_.get(), F_UNLCK); }
 
 int BlockFile::set_direct(bool on) const { return ::fcntl(fd_.get(), F_SETFL, on ? O_DIRECT : 0) == 0 ? 0 : errno; }
 

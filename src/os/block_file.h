@@ -4,7 +4,8 @@
 // says to what offsets and lengths must be aligned; memory must be an AlignedBuffer's.  Otherwise block_bytes() is 1.
 //
 // Locked (fcntl(2), open file description lock): a second writer, in this process or another on this host, is refused.
-// The lock goes with the last copy of the descriptor.
+// The lock goes with the last copy of the descriptor.  With `lock` = false it is taken and given up by hand: a shared
+// image has several users, and one writer at a time.  On a network file system it is the server that keeps it.
 //
 // Results are 0 or an errno: the caller tells the guest (nbd_server.h) as well as the operator.  A failed sync is
 // final: the kernel may have dropped what it could not write (fsync(2), EIO), so every sync after it fails too.
@@ -28,6 +29,7 @@ class BlockFile {
   struct Options {
     bool read_only = false;
     bool try_direct = true;
+    bool lock = true;
   };
   // Errors name the path: it is missing, neither file nor device, empty, no multiple of 512 bytes, locked by another.
   static Result<BlockFile> open(const std::string& path, const Options& options);
@@ -44,6 +46,9 @@ class BlockFile {
   int write(uint64_t offset, ByteSpan data) const;
   // Everything written before is on the medium.
   int sync() const;
+  // Of a file that was opened without: 0, or EAGAIN if somebody else has it.  At once.
+  int try_lock() const;
+  void unlock() const;
   // For who writes again whatever the failed sync may have dropped.
   void forget_sync_error() const { sync_error_->store(0); }
   // What is read from now on comes from the medium, as far as it is not still to be written there: after a sync that

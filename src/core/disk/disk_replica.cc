@@ -21,12 +21,14 @@ uint64_t charge_of(uint64_t data) { return kWriteChargeBytes + data; }
 
 }  // namespace
 
-DiskReplica::DiskReplica(Image image, uint64_t staged_bytes_max)
+DiskReplica::DiskReplica(Image image, uint64_t staged_bytes_max, bool shared)
     : bytes_max_(staged_bytes_max),
       record_(std::move(image.record)),
       map_(std::move(image.map)),
+      shared_(shared),
       last_(image.last),
       staged_(record_.disk_bytes, staged_bytes_max) {
+  if (shared_) return;
   if (record_.state != ImageState::kConsistent) return;
   at_ = record_.at;
   if (!image.replay) return;
@@ -40,11 +42,15 @@ DiskReplica::DiskReplica(Image image, uint64_t staged_bytes_max)
 DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   const auto refuse = [](std::string why) { return Answer{true, false, std::move(why), std::nullopt}; };
   if (open_ || !settled()) return refuse("what came last is still being written; try again");
-  if (broken_) return refuse("its image could not be synced; try again");
+  if (broken_ && !lost_) return refuse("its image could not be synced; try again");
   if (offer.disk_bytes != record_.disk_bytes)
     return refuse(fmt::format("its image has {} bytes, the primary's {}", record_.disk_bytes, offer.disk_bytes));
   if (offer.granule_bytes != map_.shape().granule_bytes) return refuse("the two maps count in different granules");
   if (offer.first == Epoch{} || offer.session == 0) return refuse("the offer names no session");
+  if (shared_) {
+    begin(offer);
+    return {false, false, {}, GranuleSet(map_.shape().granules())};
+  }
   ImageRecord next = record_;
   if (next.state == ImageState::kLive) {
     Result<ImageRecord> stale = next.fall_behind(offer.generation);
@@ -68,6 +74,14 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
     map_.mark_all();
     new_map_ = true;
   }
+  begin(offer);
+  Answer answer;
+  answer.compare_all = map_.marked().count() == map_.marked().granules();
+  if (!answer.compare_all) answer.marks = map_.marked();
+  return answer;
+}
+
+void DiskReplica::begin(const Offer& offer) {
   last_ = last_sequence();
   applier_.emplace(offer.image, JournalLayout::for_staged(bytes_max_), last_);
   staged_.begin_session(offer.generation, offer.session, offer.first);
@@ -82,10 +96,8 @@ DiskReplica::Answer DiskReplica::begin_session(const Offer& offer) {
   answers_.clear();
   audit_answers_.clear();
   told_.reset();
-  Answer answer;
-  answer.compare_all = map_.marked().count() == map_.marked().granules();
-  if (!answer.compare_all) answer.marks = map_.marked();
-  return answer;
+  offered_ = offer.image;
+  given_up_ = lost_ = false;
 }
 
 void DiskReplica::end_session() {
@@ -104,6 +116,7 @@ void DiskReplica::end_session() {
 }
 
 Status DiskReplica::judge_direct(DiskRange range) const {
+  if (shared_) return bad("a copy to a shared image");
   if (committed_ != Epoch{} || later_came_) return bad("a copy after the first epoch");
   if (range.empty() || range.start > range.end || range.end > record_.disk_bytes)
     return bad("past the end of the disk");
@@ -186,6 +199,7 @@ std::optional<DiskReplica::Progress> DiskReplica::poll_progress() {
 
 std::optional<DiskReplica::Op> DiskReplica::next_op() {
   US_CHECK(doing_ == Doing::kNothing);
+  if (given_up_ || lost_) return drop_and_let_go();
   if (failed_ || broken_) return std::nullopt;
   return choose();
 }
@@ -201,6 +215,10 @@ void DiskReplica::end_when_applied() {
 
 std::optional<DiskReplica::Op> DiskReplica::choose() {
   end_when_applied();
+  if (shared_ && !holds_ && (finishing_ || !wanted_records_.empty())) {
+    doing_ = Doing::kTake;
+    return TakeImage{};
+  }
   if (new_map_) return map_op(Doing::kNewMap, {{{0, map_.initial_file()}}, true});
   if (!wanted_records_.empty()) {
     doing_ = Doing::kRecord;
@@ -231,7 +249,9 @@ std::optional<DiskReplica::Op> DiskReplica::choose() {
   if (batch) applier_->begin(std::move(*staged_.take_batch()));
   if (auto op = applier_op()) return op;
   if (auto update = map_.poll_update()) return map_op(Doing::kMap, std::move(*update));
-  return std::nullopt;
+  if (!holds_ || open_ || live_) return std::nullopt;
+  doing_ = Doing::kLetGo;
+  return LetGo{};
 }
 
 bool DiskReplica::wants_batch() const {
@@ -299,7 +319,11 @@ void DiskReplica::on_op_done() {
     case Doing::kNothing:
     case Doing::kRead:
     case Doing::kAudit:
+    case Doing::kTake:
       US_CHECK(false);
+      return;
+    case Doing::kLetGo:
+      holds_ = false;
       return;
     case Doing::kNewMap:
       new_map_ = false;
@@ -328,6 +352,7 @@ void DiskReplica::on_op_done() {
 void DiskReplica::on_record_done() {
   record_ = std::move(wanted_records_.front());
   wanted_records_.pop_front();
+  live_ = record_.state == ImageState::kLive;
   if (record_.state != ImageState::kConsistent) return;
   finishing_ = false;
   doubtful_ = differs_ = false;
@@ -337,6 +362,49 @@ void DiskReplica::on_record_done() {
   map_.end_session();
   static_cast<void>(map_.begin_resync());
   map_.on_resynchronised();
+}
+
+// ---- a shared image ----
+
+void DiskReplica::on_taken(const ImageRecord& in_file) {
+  US_CHECK(doing_ == Doing::kTake);
+  doing_ = Doing::kNothing;
+  holds_ = true;
+  if (given_up_) return;
+  if (!wanted_records_.empty()) {  // a takeover: nobody may have had it since this host let go of it
+    if (in_file != record_) lose();
+    return;
+  }
+  if (!finishing_) return;  // the session has ended meanwhile
+  if (in_file.image != offered_ || in_file.state != ImageState::kConsistent ||
+      in_file.at != ImageEpoch{generation_, session_, first_})
+    return lose();
+  record_ = in_file;
+  last_ = record_.journal_base;
+  applier_.emplace(record_.image, JournalLayout::for_staged(bytes_max_), last_);
+  finishing_ = false;
+  at_ = record_.at;
+  durable_ = first_;
+}
+
+void DiskReplica::lose() {
+  broken_ = lost_ = true;
+  at_.reset();
+}
+
+void DiskReplica::give_up() { given_up_ = shared_ && !open_ && !live_; }
+
+std::optional<DiskReplica::Op> DiskReplica::drop_and_let_go() {
+  last_ = last_sequence();
+  applier_.reset();
+  staged_.drop_all();
+  wanted_records_.clear();
+  audits_.clear();
+  at_.reset();
+  finishing_ = failed_ = false;
+  if (!holds_) return std::nullopt;
+  doing_ = Doing::kLetGo;
+  return LetGo{};
 }
 
 void DiskReplica::on_applier_done() {
@@ -403,11 +471,12 @@ void DiskReplica::recover() {
 bool DiskReplica::settled() const {
   return doing_ == Doing::kNothing && !new_map_ && wanted_records_.empty() && direct_.empty() && audits_.empty() &&
          !finishing_ && (!ending_ || ended()) && !staged_.unapplied() &&
-         (!applier_ || applier_->step() == ApplyStep::kIdle);
+         (!applier_ || applier_->step() == ApplyStep::kIdle) && (!holds_ || open_ || live_);
 }
 
 Status DiskReplica::may_take_over(const ImageEpoch& memory) const {
   US_CHECK(settled());
+  if (lost_) return fail(ErrorKind::kRefused, "image: another host has written to it");
   if (!at_) return fail(ErrorKind::kRefused, fmt::format("image: it is {}", image_state_name(record_.state)));
   return may_take_over_with(record_, {record_.image, record_.disk_bytes, {}, false}, *at_, memory);
 }

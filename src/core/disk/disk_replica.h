@@ -21,6 +21,12 @@
 // those are not kept, so there a failed sync ends the session (broken()).  After recover() another one may begin; what
 // was written before may be lost although it can still be read, so that one takes nothing for equal.
 //
+// A `shared` disk: nothing is copied; the primary itself brings the image to the first epoch and gives it to this host,
+// which writes to it while the session lasts and what it has committed is not there yet (shared_turn.h has the whole):
+//     begin_session() ─► the first epoch is whole: TakeImage, on_taken(), ready() ─► batches as above
+//     end_session() ─► what has committed is applied ─► LetGo      give_up(): LetGo at once, it is the primary's again
+//     takeover:  as above; go_live() takes the image again, and finds out whether anybody had it meanwhile (lost())
+//
 // Bounded: `staged_bytes_max` for what is staged, and the same for what is to be written directly.  What comes from the
 // primary is untrusted: errors are ErrorKind::kProtocol or kRefused, and the session must end.  Pure.
 #pragma once
@@ -48,7 +54,8 @@ class DiskReplica {
     std::optional<JournalRecord> replay;
     JournalSequence last;
   };
-  DiskReplica(Image image, uint64_t staged_bytes_max);
+  // `shared`: of the image only its size counts; what it is is read when it is taken.
+  DiskReplica(Image image, uint64_t staged_bytes_max, bool shared = false);
 
   // ---- a session ----
   struct Offer {
@@ -119,12 +126,17 @@ class DiskReplica {
     const std::vector<DiskWrite>* writes = nullptr;
   };
   struct SyncJournal {};
-  using Op = std::variant<WriteRecordFile, WriteMap, WriteImage, ReadGranule, SyncImage, WriteJournal, SyncJournal>;
+  // Of a shared image: get the right to write (failed: another host has it), and give its record to on_taken().
+  struct TakeImage {};
+  struct LetGo {};  // give up that right
+  using Op = std::variant<WriteRecordFile, WriteMap, WriteImage, ReadGranule, SyncImage, WriteJournal, SyncJournal,
+                          TakeImage, LetGo>;
   // One at a time; nullopt: nothing to do now, or the last one failed and waits for retry().  Ask again after any
   // input.
   std::optional<Op> next_op();
   void on_op_done();
   void on_read(uint64_t sum);
+  void on_taken(const ImageRecord& in_file);
   void on_op_failed();
   bool failed() const { return failed_; }
   void retry() {
@@ -134,6 +146,10 @@ class DiskReplica {
   bool broken() const { return broken_; }  // the session cannot go on
   // The session has ended: another try.
   void recover();
+  // Of a shared image: it was not what this host was promised; nothing was written.
+  bool lost() const { return lost_; }
+  // Of a shared disk, after end_session(): this host does not take over.
+  void give_up();
 
   // ---- a takeover ----
   // No Op is wanted, and all that has committed is on the image.
@@ -162,12 +178,18 @@ class DiskReplica {
     kEarlySync,
     kFinalSync,
     kApplier,
-    kAudit
+    kAudit,
+    kTake,
+    kLetGo
   };
   struct Direct {
     std::optional<DiskWrite> write;
     uint64_t granule = 0, sum = 0;  // without a write: compare
   };
+  void begin(const Offer& offer);
+  // Of a shared image.
+  std::optional<Op> drop_and_let_go();
+  void lose();
   void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
   std::optional<Op> choose();
   DiskRange range_of(uint64_t granule) const;
@@ -186,10 +208,18 @@ class DiskReplica {
   const uint64_t bytes_max_;
   ImageRecord record_;
   DirtyMap map_;
+  const bool shared_;
   std::optional<ImageEpoch> at_;  // the committed epoch that the image is exactly at
   JournalSequence last_;
   std::optional<EpochApplier> applier_;
   StagedWrites staged_;
+
+  // Of a shared image.
+  ImageId offered_{};
+  bool holds_ = false;  // this host may write
+  bool live_ = false;   // ... for good: it has taken over
+  bool given_up_ = false;
+  bool lost_ = false;
 
   bool open_ = false;  // more may come
   uint64_t session_ = 0;

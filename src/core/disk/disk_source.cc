@@ -20,15 +20,29 @@ bool all_zero(ByteSpan bytes) {
 
 uint64_t granule_sum(ByteSpan bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
-DiskSource::DiskSource(DiskIndex disk, uint64_t window_bytes, DirtyMap map)
-    : disk_(disk), window_bytes_(window_bytes), map_(std::move(map)), log_(disk, window_bytes) {}
+DiskSource::DiskSource(DiskIndex disk, uint64_t window_bytes, DirtyMap map, bool shared)
+    : disk_(disk),
+      window_bytes_(window_bytes),
+      map_(std::move(map)),
+      shared_(shared),
+      held_(map_.shape().disk_bytes, window_bytes),
+      log_(disk, window_bytes) {
+  held_.begin_session(Generation{}, 0, Epoch{1});
+}
 
 Epoch DiskSource::write_epoch() const {
   if (state_ == State::kResyncing) return first_;
   return state_ == State::kFollowed ? log_.running() : DirtyMap::kSolo;
 }
 
+void DiskSource::hold(const DiskWrite& write) {
+  US_CHECK(shared_);
+  held_.write(write);
+  if (state_ == State::kFollowed) log_.append(write);
+}
+
 void DiskSource::on_written(const DiskWrite& write) {
+  if (shared_) return;  // on the one image
   if (state_ == State::kFollowed) return log_.append(write);
   if (state_ == State::kResyncing && plan_->must_send(write.range)) append_direct(write);
 }
@@ -64,7 +78,7 @@ void DiskSource::begin_session(Epoch first) {
 
 Status DiskSource::on_answer_marks(uint64_t marked) {
   if (state_ != State::kOffered || marks_) return bad("an answer to an offer that was not made");
-  if (marked > map_.shape().granules()) return bad("more marks than granules");
+  if (marked > (shared_ ? 0 : map_.shape().granules())) return bad("more marks than granules");
   marks_.emplace(map_.shape().granules());
   marks_left_ = marked;
   marks_next_ = 0;
@@ -74,6 +88,7 @@ Status DiskSource::on_answer_marks(uint64_t marked) {
 
 Status DiskSource::on_answer_compare_all() {
   if (state_ != State::kOffered || marks_) return bad("an answer to an offer that was not made");
+  if (shared_) return bad("a shared disk is not compared");
   marks_.emplace(map_.shape().granules());
   marks_->set_all();
   start_resync(ResyncPlan::Mode::kCompare);
@@ -137,13 +152,14 @@ Status DiskSource::on_progress(uint64_t copied, Epoch durable) {
   if (durable == durable_) return {};
   durable_ = durable;
   if (durable > first_) log_.on_applied(durable);
+  if (shared_) held_.let_go(durable);
   confirm();
   return {};
 }
 
 // Takes back the marks of what both images hold for good.
 void DiskSource::confirm() {
-  if (state_ != State::kFollowed || durable_ < first_ || synced_ < first_) return;
+  if (shared_ || state_ != State::kFollowed || durable_ < first_ || synced_ < first_) return;
   if (!marks_confirmed_) map_.on_resynchronised();
   marks_confirmed_ = true;
   map_.clear_applied(durable_, synced_, log_.running());
@@ -153,9 +169,11 @@ DiskBarrier::Count DiskSource::cut() {
   US_CHECK(resynchronised());
   if (state_ == State::kFollowed) {
     over_ = log_.running();
+    if (shared_) held_.cut();
     return log_.cut();
   }
   over_ = first_;
+  if (shared_) held_.begin_session(Generation{}, 0, first_.next());
   log_.begin_session(first_.next());
   state_ = State::kFollowed;
   return {disk_, direct_records_, direct_data_};

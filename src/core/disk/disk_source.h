@@ -21,9 +21,14 @@
 // since that cut (dirty_map.h).
 //
 // Bounded: what the standby has not confirmed is charged at most `window_bytes` and one write for each that was begun.
+//
+// A `shared` disk: there is nothing to mark and nothing to copy.  While the standby has the image, from the first cut()
+// until this host has taken it back (shared_turn.h), a write is hold() instead of the above.
+//
 // What comes from the standby is untrusted: errors are ErrorKind::kProtocol, and the session must end.  Pure.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -31,6 +36,7 @@
 #include "core/disk/dirty_map.h"
 #include "core/disk/disk_audit.h"
 #include "core/disk/epoch_write_log.h"
+#include "core/disk/held_writes.h"
 #include "core/disk/resync_plan.h"
 
 namespace us {
@@ -41,7 +47,7 @@ uint64_t granule_sum(ByteSpan bytes);
 class DiskSource {
  public:
   enum class State : uint8_t { kSolo, kOffered, kResyncing, kFollowed };
-  DiskSource(DiskIndex disk, uint64_t window_bytes, DirtyMap map);
+  DiskSource(DiskIndex disk, uint64_t window_bytes, DirtyMap map, bool shared = false);
 
   // ---- the guest's writes ----
   bool wants_writes() const { return unconfirmed_bytes() < window_bytes_; }
@@ -53,9 +59,17 @@ class DiskSource {
     return state_ == State::kSolo || state_ == State::kOffered || wants_writes() ||
            (direct_bytes_open_ == 0 && !log_.has_cut());
   }
-  DirtyMap::Ready prepare(DiskRange range) { return map_.prepare(range, write_epoch()); }
+  DirtyMap::Ready prepare(DiskRange range) {
+    return shared_ ? DirtyMap::Ready::kReady : map_.prepare(range, write_epoch());
+  }
   void on_written(const DiskWrite& write);
-  void on_write_failed(DiskRange range) { map_.on_write_failed(range); }
+  void on_write_failed(DiskRange range) {
+    if (!shared_) map_.on_write_failed(range);
+  }
+  // Of a shared disk.
+  void hold(const DiskWrite& write);
+  HeldWrites& held() { return held_; }
+  const HeldWrites& held() const { return held_; }
   // For a sync of the local image: call over() before it begins, and on_local_sync() with that once it has succeeded.
   Epoch over() const { return over_; }
   void on_local_sync(Epoch over);
@@ -114,7 +128,7 @@ class DiskSource {
     return state_ == State::kFollowed || (state_ == State::kResyncing && plan_->finished());
   }
   Epoch durable() const { return durable_; }  // on the standby
-  uint64_t unconfirmed_bytes() const { return direct_bytes_open_ + log_.unapplied_bytes(); }
+  uint64_t unconfirmed_bytes() const { return std::max(direct_bytes_open_ + log_.unapplied_bytes(), held_.bytes()); }
   ResyncPlan::Progress progress() const { return plan_ ? plan_->progress() : ResyncPlan::Progress{}; }
 
  private:
@@ -130,6 +144,8 @@ class DiskSource {
   DiskIndex disk_;
   uint64_t window_bytes_;
   DirtyMap map_;
+  bool shared_;
+  HeldWrites held_;  // of a shared disk
   State state_ = State::kSolo;
   uint64_t sessions_ = 0;  // begun so far
   Epoch first_;

@@ -40,4 +40,19 @@ void HeldWrites::batch_applied() {
   durable_ = staged_.taken();
 }
 
+void HeldWrites::let_go(Epoch durable) {
+  if (durable <= durable_) return;
+  commit(durable);
+  US_CHECK(staged_.take_batch().has_value());
+  batch_applied();
+}
+
+std::vector<DiskWrite> HeldWrites::take_all() {
+  cut();
+  commit(Epoch(running_.value() - 1));
+  std::optional<ApplyBatch> batch = staged_.take_batch();
+  US_CHECK(batch.has_value());
+  return std::move(batch->writes);
+}
+
 }  // namespace us

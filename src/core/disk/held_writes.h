@@ -1,24 +1,22 @@
 // HeldWrites: a `shared` disk on the primary: one image that both hosts reach, so a write is output, and is held until
-// its epoch commits.
+// its epoch is on the image.
 //
-//     guest's write ──► write() ──► held, and logged for the standby (EpochWriteLog)
+//     guest's write ──► write() ──► held, and logged for the standby (EpochWriteLog), which writes it to the image
 //     guest's read  ──► read():     held writes, newest first, over the image
-//     commit(e)     ──► take_batch() ──► EpochApplier ──► the image; then batch_applied() lets go of them
+//     the standby says that epoch e is on the image for good ──► let_go(e)
+//     the standby is gone ──► take_all() ──► EpochApplier ──► the image; then batch_applied()
 //
-// Why it is right.  The image is written only with whole committed epochs (a journal makes a batch all or nothing,
-// epoch_applier.h), so it never holds anything of an epoch that the standby may have to forget.  Every held write is in
-// the standby's StagedWrites too, and an epoch commits only when it has them all: if this host dies after the commit
-// and before or while the batch is applied, the standby applies the same batch again (they name bytes, not changes:
-// doing it twice does no harm) and the image is exactly at the epoch that its memory comes from.  Two writers at once
-// are kept out by the lease: the owner takes no batch without it, and the taker-over waits for its end before it
-// writes.
+// Why it is right.  The image is written only with whole committed epochs (the standby's journal makes a batch all or
+// nothing, epoch_applier.h), so it never holds anything of an epoch that the standby may have to forget.  What the
+// image does not hold for good is held here, so this host can go on alone whatever part of a batch the standby has
+// written. Whose turn it is to write: shared_turn.h.
 //
 // FLUSH and FUA complete as soon as everything before them is held.  They cannot wait for the commit: QEMU flushes all
 // disks when it stops the guest (do_vm_stop(): bdrv_flush_all), and the commit comes after that stop, so both would
 // wait for ever. They need not wait: whoever could tell that a flush completed can do so only through output of the
 // same or a later epoch, which is gated until that epoch commits; and if this host dies before, the guest that goes on
 // has never seen the flush complete.  What this does not cover is the loss of both hosts at once before the batch is on
-// the image: who wants that covered too holds the output until durable() has reached the epoch.
+// the image: then the image is at an earlier epoch, whole, and what was flushed since is lost.
 //
 // Bounded like EpochWriteLog: at `bytes_max` the guest waits; wants_cut() asks for an early cut.  Pure.
 #pragma once
@@ -52,9 +50,13 @@ class HeldWrites {
 
   void cut() { ++running_; }
   void commit(Epoch epoch);
-  // Only while the lease holds.
   std::optional<ApplyBatch> take_batch() { return staged_.take_batch(); }
   void batch_applied();
+  // Every epoch up to `durable` is on the image for good.
+  void let_go(Epoch durable);
+  // Everything, committed or not, in the order of offsets: this host goes on alone.  Held and read as before until
+  // batch_applied().  Not while a batch is out.
+  std::vector<DiskWrite> take_all();
 
   Epoch running() const { return running_; }
   Epoch durable() const { return durable_; }  // every write up to this epoch is on the image

@@ -32,6 +32,8 @@ std::optional<ImageRecord> decode_block(ByteSpan block) {
   r.at.epoch = Epoch(in.le<uint64_t>());
   r.journal_base = JournalSequence(in.le<uint64_t>());
   r.counter = in.le<uint64_t>();
+  const ByteSpan name = in.bytes(kSharedByMax);
+  r.shared_by.assign(name.begin(), std::ranges::find(name, 0));
   if (state < 1 || state > static_cast<uint8_t>(ImageState::kEnded)) return std::nullopt;
   r.state = static_cast<ImageState>(state);
   return r;
@@ -125,6 +127,37 @@ Result<ImageRecord> ImageRecord::end(const ImageEpoch& last, JournalSequence seq
   return next;
 }
 
+Result<ImageRecord> ImageRecord::give(const ImageEpoch& first) const {
+  if (state != ImageState::kLive) return no_arrow(state, "be given to a standby");
+  if (first.generation != at.generation) return refuse("a standby of another generation cannot have it");
+  ImageRecord next = *this;
+  next.state = ImageState::kConsistent;
+  next.at = first;
+  ++next.counter;
+  return next;
+}
+
+Result<ImageRecord> ImageRecord::take_back(Generation own, JournalSequence last) const {
+  if (state != ImageState::kConsistent && state != ImageState::kLive) return no_arrow(state, "be taken back");
+  if (own < at.generation) return refuse(fmt::format("generation {} has it", at.generation.value()));
+  ImageRecord next = *this;
+  next.state = ImageState::kConsistent;
+  next.at = {own, 0, Epoch{}};
+  next.journal_base = std::max(journal_base, last);
+  ++next.counter;
+  return next;
+}
+
+Result<ImageRecord> ImageRecord::finish_taking_back(Generation own, JournalSequence last) const {
+  if (state != ImageState::kConsistent || own < at.generation) return no_arrow(state, "be taken back");
+  ImageRecord next = *this;
+  next.state = ImageState::kLive;
+  next.at = {own, 0, Epoch{}};
+  next.journal_base = std::max(journal_base, last);
+  ++next.counter;
+  return next;
+}
+
 Bytes encode(const ImageRecord& r) {
   Bytes out;
   ByteWriter w(out);
@@ -139,6 +172,9 @@ Bytes encode(const ImageRecord& r) {
   w.le(r.at.epoch.value());
   w.le(r.journal_base.value());
   w.le(r.counter);
+  US_CHECK(r.shared_by.size() <= kSharedByMax);
+  for (const char c : r.shared_by) w.le(static_cast<uint8_t>(c));
+  w.zeros(kSharedByMax - r.shared_by.size());
   w.zeros(kChecksumAt - out.size());
   w.le(uint64_t{XXH3_64bits(out.data(), out.size())});
   return out;
@@ -175,6 +211,22 @@ Status may_start_from(const ImageRecord& record, const ImageFacts& facts) {
       break;
   }
   return refuse(fmt::format("it is {} and must be synchronised first", image_state_name(record.state)));
+}
+
+Status may_start_from_shared(const ImageRecord& record, Generation newest, const std::string& vm) {
+  if (!record.shared_by.empty() && record.shared_by != vm)
+    return refuse(fmt::format("it is the shared disk of VM {}", record.shared_by));
+  if (record.state == ImageState::kNew) {
+    if (newest != Generation{}) return refuse("it is new, and the VM has run before on another one");
+    return {};
+  }
+  if (record.shared_by.empty()) return refuse("it is one host's image of a replicated disk, not a shared one");
+  if (record.at.generation > newest)
+    return refuse(
+        fmt::format("generation {} has written to it, and the arbiter knows of none after {}: it is another "
+                    "arbiter's VM, or the arbiter has lost its directory",
+                    record.at.generation.value(), newest.value()));
+  return {};
 }
 
 Status may_take_over_with(const ImageRecord& record, const ImageFacts& facts, const ImageEpoch& applied,

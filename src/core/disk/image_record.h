@@ -25,6 +25,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -45,6 +46,8 @@ struct ImageRecord {
   ImageEpoch at;
   JournalSequence journal_base;  // records up to this one are void
   uint64_t counter = 0;          // of changes to this record; picks the block
+  // The VM whose `shared` disk this is, at most kSharedByMax characters; empty: one host's image.
+  std::string shared_by = {};
   bool operator==(const ImageRecord&) const = default;
 
   // ---- the changes; nullopt or an error where the table above has no arrow ----
@@ -58,7 +61,17 @@ struct ImageRecord {
   // The guest has ended in `last`, and everything up to it is on the image for good; the journal's records up to
   // `sequence` have been applied.
   Result<ImageRecord> end(const ImageEpoch& last, JournalSequence sequence) const;
+
+  // ---- of a `shared` image: by the host whose turn it is to write (shared_turn.h) ----
+  // From kLive: the standby writes from now on, and the image is exactly at `first`.
+  Result<ImageRecord> give(const ImageEpoch& first) const;
+  // It is taken back by the primary of generation `own`, with the journal recovered up to `last`; kConsistent until
+  // what the primary has held is there too.
+  Result<ImageRecord> take_back(Generation own, JournalSequence last) const;
+  // From kConsistent, of the same generation or an older one.
+  Result<ImageRecord> finish_taking_back(Generation own, JournalSequence last) const;
 };
+inline constexpr size_t kSharedByMax = 32;
 
 inline constexpr size_t kImageRecordBytes = 4096;
 inline constexpr size_t kImageRecordFileBytes = 2 * kImageRecordBytes;
@@ -76,6 +89,8 @@ struct ImageFacts {
 };
 // To start the guest afresh, from the disk alone (both hosts were down).  Errors are ErrorKind::kRefused.
 Status may_start_from(const ImageRecord& record, const ImageFacts& facts);
+// The same for the `shared` disk of VM `vm`: there is one image, so where it was written last does not matter.
+Status may_start_from_shared(const ImageRecord& record, Generation newest, const std::string& vm);
 // To go on with memory of epoch `memory`, journal recovered or batch applied up to `applied`.
 Status may_take_over_with(const ImageRecord& record, const ImageFacts& facts, const ImageEpoch& applied,
                           const ImageEpoch& memory);

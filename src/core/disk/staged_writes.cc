@@ -59,6 +59,15 @@ void StagedWrites::drop_uncommitted() {
   open_.clear();
 }
 
+void StagedWrites::drop_all() {
+  open_.clear();
+  merged_.clear();
+  batch_.clear();
+  batch_bytes_.reset();
+  merged_bytes_ = bytes_ = 0;
+  taken_ = committed_;
+}
+
 std::optional<ApplyBatch> StagedWrites::take_batch() {
   if (!has_batch()) return std::nullopt;
   ApplyBatch batch{{generation_, session_, committed_}, merged_.plan()};

@@ -55,6 +55,8 @@ class StagedWrites {
   void commit(Epoch epoch);
   // What has not committed never was: the connection is gone.
   void drop_uncommitted();
+  // Nothing of this is to be applied, committed or not, and no batch is being applied any more.
+  void drop_all();
 
   // Everything committed and not taken yet; nullopt: nothing, or a batch is being applied.  An epoch without writes
   // makes a batch as well, for its number.
