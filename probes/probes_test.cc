@@ -1,5 +1,6 @@
 // Runs the probes on this host.  What is absent or forbidden here is skipped; what is there must do what the design
 // relies on.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "probes/memory_tracking.h"
 #include "probes/network.h"
 #include "probes/qemu_program.h"
+#include "probes/shared_image.h"
 
 namespace us::probes {
 namespace {
@@ -161,6 +163,21 @@ TEST(Probes, ArbiterDirectoryIsTriedAndLeftAsItWas) {
   std::filesystem::remove(name);
   EXPECT_EQ(probe_arbiter_directory(name).verdict, Verdict::kMissing);
   EXPECT_EQ(probe_arbiter_directory("/proc/sys").verdict, Verdict::kMissing);
+}
+
+TEST(Probes, ASharedImageIsLockedAndLeftAsItWas) {
+  std::string name = (std::filesystem::temp_directory_path() / "understudy-test-XXXXXX").string();
+  const int fd = ::mkstemp(name.data());
+  ASSERT_GE(fd, 0);
+  ASSERT_EQ(::ftruncate(fd, 4096), 0);
+  EXPECT_TRUE(is_usable(probe_shared_image(name).verdict));
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  ASSERT_EQ(::fcntl(fd, F_OFD_SETLK, &whole), 0);
+  EXPECT_TRUE(is_usable(probe_shared_image(name).verdict)) << "a VM uses it";
+  ::close(fd);
+  std::filesystem::remove(name);
+  EXPECT_EQ(probe_shared_image(name).verdict, Verdict::kMissing);
 }
 
 }  // namespace

@@ -58,6 +58,15 @@ void describe_primary(std::string& out, const Json& s) {
        fmt::format("{:.0f} ms behind through pauses on this host", s.value("guest_clock_lag_ms", 0.0)));
 }
 
+void describe_disk(std::string& out, const Json& disk) {
+  std::string text = fmt::format("{}, {}", disk.value("storage", std::string()), disk.value("state", std::string()));
+  if (const uint64_t bytes = disk.value("unconfirmed_bytes", 0ull); bytes > 0)
+    text += fmt::format(", {:.1f} MB not on the standby's side yet", static_cast<double>(bytes) / 1e6);
+  for (const char* trouble : {"error", "standby_error", "waits_for"})
+    if (disk.contains(trouble)) text += "; " + disk.value(trouble, std::string());
+  line(out, disk.value("name", std::string()), text);
+}
+
 std::string describe(const Json& s) {
   std::string state = s.value("state", std::string());
   if (s.contains("sync_progress")) state += fmt::format(" {:.0f} %", 100 * s.value("sync_progress", 0.0));
@@ -68,6 +77,8 @@ std::string describe(const Json& s) {
   if (s.contains("accelerator"))
     line(out, "accelerator",
          s.value("accelerator", std::string()) + " (" + s.value("accelerator_reason", std::string()) + ")");
+  if (s.contains("disks"))
+    for (const Json& disk : s["disks"]) describe_disk(out, disk);
   if (s.contains("pause_ms")) describe_primary(out, s);
   if (s.value("role", std::string()) == "standby")
     line(out, "received",

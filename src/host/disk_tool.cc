@@ -87,22 +87,16 @@ Result<DiskImageInfo> disk_image_info(const std::string& path) {
   info.journal_pending = opened.replay.has_value();
   US_ASSIGN(const DirtyMap map, opened.image.load_map());
   info.has_map = opened.image.has_map();
+  info.shared_by = record.shared_by;
   info.marked_bytes = std::min(map.marked().count() * map.shape().granule_bytes, info.bytes);
   return info;
 }
 
 nlohmann::json to_json(const DiskImageInfo& info) {
-  return {{"image", info.path},
-          {"bytes", info.bytes},
-          {"used_bytes", info.used_bytes},
-          {"id", info.image_id},
-          {"state", info.state},
-          {"generation", info.generation},
-          {"session", info.session},
-          {"epoch", info.epoch},
-          {"journal_pending", info.journal_pending},
-          {"map", info.has_map},
-          {"marked_bytes", info.marked_bytes}};
+  return {{"image", info.path},      {"bytes", info.bytes},         {"used_bytes", info.used_bytes},
+          {"id", info.image_id},     {"state", info.state},         {"generation", info.generation},
+          {"session", info.session}, {"epoch", info.epoch},         {"journal_pending", info.journal_pending},
+          {"map", info.has_map},     {"shared_by", info.shared_by}, {"marked_bytes", info.marked_bytes}};
 }
 
 void print(const DiskImageInfo& info, std::ostream& out) {
@@ -110,7 +104,9 @@ void print(const DiskImageInfo& info, std::ostream& out) {
                      config::size_text(info.used_bytes / 1024 * 1024), info.state);
   out << fmt::format("  id {}, generation {}, session {:x}, epoch {}{}\n", info.image_id, info.generation, info.session,
                      info.epoch, info.journal_pending ? " (its last writes are in the journal)" : "");
-  if (info.has_map)
+  if (!info.shared_by.empty())
+    out << fmt::format("  the shared disk of VM {}\n", info.shared_by);
+  else if (info.has_map)
     out << fmt::format("  may differ from the other host's in {}\n", config::size_text(info.marked_bytes));
   else
     out << "  no map: everything is compared when it is synchronised\n";

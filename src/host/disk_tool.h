@@ -25,7 +25,8 @@ struct DiskImageInfo {
   uint64_t generation = 0, session = 0, epoch = 0;  // what it is at, a record in the journal counted
   bool journal_pending = false;                     // the newest epoch is still (partly) in the journal only
   bool has_map = false;
-  uint64_t marked_bytes = 0;  // where it may differ from the other host's
+  uint64_t marked_bytes = 0;   // where it may differ from the other host's
+  std::string shared_by = {};  // the VM whose shared disk it is; empty: it is one host's
 };
 Result<DiskImageInfo> disk_image_info(const std::string& path);
 nlohmann::json to_json(const DiskImageInfo& info);

@@ -5,12 +5,14 @@
 #include <algorithm>
 
 #include "config/host_files.h"
+#include "os/socket.h"
 #include "probes/arbiter_directory.h"
 #include "probes/device_state.h"
 #include "probes/host.h"
 #include "probes/memory_tracking.h"
 #include "probes/network.h"
 #include "probes/qemu_program.h"
+#include "probes/shared_image.h"
 #include "qemu/accelerator.h"
 #include "qemu/argument_policy.h"
 
@@ -71,8 +73,18 @@ void add_faults(const Status& status, const char* probe, const char* purpose, st
   }
 }
 
+// As this host calls it.
+const std::string& file_here(const VmConfig& config, const DiskConfig& disk) {
+  for (const ReplicaAddress& host : config.replication.hosts)
+    if (const auto address = SocketAddress::from(host.ip, host.port); address && is_local_address(*address))
+      return disk.file_on(host).path;
+  return disk.file.path;
+}
+
 void examine_vm(const VmConfig& config, std::vector<Finding>& out) {
   add_faults(check_host_files(config), "VM file", "what the VM file refers to on this host", out);
+  for (const DiskConfig& disk : config.disks)
+    if (disk.storage == DiskStorage::kShared) out.push_back(probes::probe_shared_image(file_here(config, disk)));
   out.push_back(probes::probe_arbiter_directory(config.arbiter.directory.path));
 }
 
