@@ -208,8 +208,8 @@ RunResult run(const RunOptions& options) { return Run(options).go(); }
 
 std::string repeat_command(const RunOptions& options) {
   std::string command = fmt::format("understudy_sim --runs 1 --seed {}", options.seed);
-  if (options.random) return command;
   if (options.shared_disk) command += " --shared-disk";
+  if (options.random) return command;
   command += fmt::format(" --story {}", to_string(options.story));
   for (const PlacedFault& f : options.faults)
     command += fmt::format(" --fault {}@{}:{}", to_string(f.kind), f.step, f.length.to_millis());
