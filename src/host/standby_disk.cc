@@ -336,6 +336,7 @@ void StandbyDisk::give_up() {
   {
     const std::lock_guard lock(mutex_);
     replica_.give_up();
+    if (disk_.shared) trouble_.clear();
   }
   disk_.loop->wake();
 }
