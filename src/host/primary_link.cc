@@ -56,9 +56,11 @@ void Primary::start_link(StandbyPeer peer) {
   round_on_wire_ = false;
   sync_pages_base_ = 0;
   sync_pages_total_ = 0;
-  dirty_ = {{PageIndex{0}, vm_->ram().page_count()}};
-  // Everything is sent anyway; from here on changes count.
+  // Everything that there is is sent anyway; from here on changes count.  What was never written is zero there, too.
   if (!capture_.begin_session(next_epoch_)) return;
+  auto written = vm_->ram().data_runs();
+  if (!written) spdlog::warn("all of the memory is sent: {}", written.error().message);
+  dirty_ = written ? std::move(*written) : std::vector<DirtyRun>{{PageIndex{0}, vm_->ram().page_count()}};
   StreamSender::Hooks hooks;
   hooks.epoch_sent = [this](std::unique_ptr<CapturedEpoch> epoch) {
     return_spare(std::move(epoch));

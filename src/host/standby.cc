@@ -238,10 +238,8 @@ void Standby::greet(Caller& caller, const Hello& hello) {
     primary_node_ = hello.node;
     sync_pages_ = sync_pages_expected_ = epochs_ = 0;
   }
-  if (memory_used_) {
-    if (const Status discarded = vm_->ram().discard(); !discarded) return close_stream(discarded.error().message);
-  }
-  memory_used_ = true;
+  // The primary sends what was ever written there; the rest is to be zero.
+  if (const Status discarded = vm_->ram().discard(); !discarded) return close_stream(discarded.error().message);
   begin_disk_session(hello);
   if (!sent) close_stream("it takes no answer");
 }

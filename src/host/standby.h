@@ -101,7 +101,6 @@ class Standby {
   Generation session_generation_;  // the primary's, and
   SessionId session_;              // the session's: they name its epochs
   std::optional<FrameParser> parser_;
-  bool memory_used_ = false;             // the guest's memory holds something of an earlier session
   bool awaits_disks_ = false;            // the first epoch is whole, and the images are not consistent yet
   bool handover_ = false;                // the primary has told us to go
   std::optional<Instant> end_deadline_;  // the guest has ended, and its last writes are awaited until then

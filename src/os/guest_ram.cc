@@ -43,6 +43,21 @@ std::span<uint8_t, kPageSize> GuestRam::page(PageIndex index) const {
   return std::span<uint8_t, kPageSize>(base_ + index.value() * kPageSize, kPageSize);
 }
 
+Result<std::vector<DirtyRun>> GuestRam::data_runs() const {
+  std::vector<DirtyRun> runs;
+  for (off_t at = 0; static_cast<uint64_t>(at) < size_;) {
+    const off_t data = ::lseek(fd_.get(), at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) break;  // only a hole is left
+    if (data < 0) return fail_errno("lseek(SEEK_DATA) in the guest's memory", errno);
+    const off_t hole = ::lseek(fd_.get(), data, SEEK_HOLE);
+    if (hole < 0) return fail_errno("lseek(SEEK_HOLE) in the guest's memory", errno);
+    const uint64_t first = static_cast<uint64_t>(data) / kPageSize;
+    runs.push_back({PageIndex{first}, (static_cast<uint64_t>(hole) + kPageSize - 1) / kPageSize - first});
+    at = hole;
+  }
+  return runs;
+}
+
 Status GuestRam::discard() {
   if (::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size_)) != 0)
     return fail_errno("fallocate(PUNCH_HOLE) of the guest's memory", errno);

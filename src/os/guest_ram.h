@@ -8,9 +8,11 @@
 #include <sys/types.h>
 
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "base/strong.h"
+#include "os/dirty_tracker.h"
 #include "os/unique_fd.h"
 
 namespace us {
@@ -31,6 +33,10 @@ class GuestRam {
   ino_t inode() const { return inode_; }
   std::span<uint8_t, kPageSize> page(PageIndex index) const;
 
+  // What was ever written, in ascending order; the rest reads as zero and takes no space until it is read through a
+  // mapping (lseek(2), SEEK_DATA; on tmpfs a hole is a page that is not there).  Pages written meanwhile may be
+  // missing.
+  Result<std::vector<DirtyRun>> data_runs() const;
   // Everything reads as zero again and its memory is given back to the host.
   Status discard();
 

@@ -39,6 +39,26 @@ TEST(GuestRam, IsTheFileThatItsIdentityNames) {
   EXPECT_EQ(byte, 0xab);
 }
 
+TEST(GuestRam, DataIsWhatWasWrittenAndFindingItTakesNoSpace) {
+  Result<GuestRam> ram = GuestRam::create(64 * kPageSize);
+  ASSERT_TRUE(ram);
+  const auto pages = [&] {
+    std::vector<uint64_t> list;
+    const auto runs = ram->data_runs();
+    EXPECT_TRUE(runs) << runs.error().message;
+    for (const DirtyRun& run : *runs)
+      for (uint64_t i = 0; i < run.count; ++i) list.push_back(run.first.value() + i);
+    return list;
+  };
+  EXPECT_TRUE(pages().empty());
+  for (const uint64_t i : {uint64_t{0}, uint64_t{7}, uint64_t{8}, uint64_t{63}}) ram->page(PageIndex{i})[17] = 1;
+  const blkcnt_t blocks = blocks_of(*ram);
+  EXPECT_EQ(pages(), (std::vector<uint64_t>{0, 7, 8, 63}));
+  EXPECT_EQ(blocks_of(*ram), blocks);
+  ASSERT_TRUE(ram->discard());
+  EXPECT_TRUE(pages().empty());
+}
+
 TEST(GuestRam, DiscardZeroesItAndGivesTheMemoryBack) {
   Result<GuestRam> ram = GuestRam::create(8 * kPageSize);
   ASSERT_TRUE(ram);

@@ -10,7 +10,9 @@ namespace {
 
 // An eighth of the buffer is for what rounding a scaled window adds (receive_window.h).
 constexpr uint32_t kRoundingShare = 8;
-// One connection may offer a quarter of the memory that is left.
+// What one connection holds and offers is a quarter of the memory that is left, at most.  So all end up with the same,
+// whoever came first, and a part stays free for those to come (dynamic thresholds of shared buffers: Choudhury and
+// Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
 constexpr uint32_t kPoolShare = 4;
 
 }  // namespace
@@ -66,7 +68,9 @@ void Receiver::set_ack_waits(bool waits, Instant now) {
 Receiver::Room Receiver::room_in(const RelayBuffer& buffer) const {
   const uint32_t room = buffer.room();
   const uint32_t reserve = config_.window_shift == 0 ? 0 : buffer.capacity() / kRoundingShare;
-  const uint32_t offered = std::min(room > reserve ? room - reserve : 0, buffer.bytes_free_in_pool() / kPoolShare);
+  const uint32_t share = buffer.bytes_free_in_pool() / kPoolShare;
+  const uint32_t offered =
+      std::min(room > reserve ? room - reserve : 0, share > buffer.size() ? share - buffer.size() : 0);
   // RFC 9293 section 3.8.6.2.2: min(half of the buffer, a segment).
   const uint32_t step = std::max<uint32_t>(std::min<uint32_t>(buffer.capacity() / 2, config_.segment_bytes_max), 1);
   return {buffer.end() + offered, buffer.end() + room, step};
@@ -82,6 +86,7 @@ AckOut Receiver::take_ack(const RelayBuffer& buffer, Instant) {
   if (config_.sack) sack_.fill(out.ack, ahead_, out.sack);
   last_ack_sent_ = out.ack;
   policy_.on_ack_sent();
+  if (sack_.unreported()) policy_.ack_now();
   return out;
 }
 
@@ -156,7 +161,7 @@ Result<Receiver> Receiver::restore(const ReceiverState& s, const RelayBuffer& bu
   out.segment_bytes_ = s.segment_bytes;
   out.next_answer_ = now + s.answer_wait;
   out.policy_ = AckPolicy::restore(s.policy, now);
-  out.sack_ = SackGenerator::restore(s.sack);
+  out.sack_ = SackGenerator::restore(s.sack, s.config.sack ? ahead : RangeSet(0));
   out.ahead_ = std::move(ahead);
   return out;
 }

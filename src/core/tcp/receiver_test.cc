@@ -180,6 +180,22 @@ TEST(Receiver, ADuplicateOfWhatStillWaitsIsAnsweredWithItsAck) {
             "");
 }
 
+TEST(Receiver, HolesThatMayBeReportedAtOnceAreAllReportedAtOnce) {
+  EXPECT_EQ(run_receiver_script(R"(
+    0ms    in   . 1001:1101(100)
+    0ms    in   . 2001:2101(100)
+    0ms    in   . 3001:3101(100)
+    0ms    in   . 4001:4101(100)
+    0ms    in   . 5001:5101(100)
+    10ms   do   waits off
+    10ms   out  . ack 1 <sack 3001:3101 2001:2101 1001:1101>
+    10ms   out  . ack 1 <sack 5001:5101 4001:4101 3001:3101 2001:2101>
+    100ms  none
+  )",
+                                kClientSide),
+            "");
+}
+
 TEST(Receiver, WithTheStandbyGoneWhatWaitedIsAcknowledged) {  // tcp.md, rule 11
   EXPECT_EQ(run_receiver_script(R"(
     0ms    in   . 1:101(100)
@@ -256,6 +272,36 @@ RC_GTEST_PROP(Receiver, DeliversAnyStreamExactlyOnceInOrder, (uint32_t first, ui
     RC_ASSERT(subject.stream_error().empty());
   }
   RC_ASSERT(receiver.next() == SeqNum(first + kLength + 2));
+}
+
+// However greedy the first ones are, something is left for the last.
+TEST(Receiver, ConnectionsShareTheMemoryWhoeverCameFirst) {
+  constexpr uint32_t kPool = 4u << 20, kConnections = 8;
+  ChunkPool pool(kPool);
+  const Instant now = Instant::from_nanos(5'000'000'000);
+  const Bytes bytes(8192, 1);
+  const ByteSpan payload(bytes);
+  std::vector<std::unique_ptr<RelayBuffer>> buffers;
+  for (uint32_t i = 0; i < kConnections; ++i) {
+    RelayBuffer& buffer = *buffers.emplace_back(std::make_unique<RelayBuffer>(pool, SeqNum(1), 1u << 20));
+    Receiver receiver({.window_shift = 7}, SeqNum(1), SeqNum(1), 0, now);
+    // Its sender fills every window, and nobody takes the bytes.
+    for (int turns = 0; turns < 1000; ++turns) {
+      const AckOut ack = receiver.take_ack(buffer, now);
+      const uint32_t window = std::min<uint32_t>(uint32_t{ack.window} << 7, bytes.size());
+      if (window == 0) break;
+      Segment segment;
+      segment.flags = tcp_flag::kAck;
+      segment.seq = receiver.next();
+      segment.payload_length = window;
+      const ByteSpan part = payload.first(window);
+      receiver.on_segment(segment, {&part, 1}, {SeqNum(0), SeqNum(1)}, buffer, now);
+    }
+  }
+  // Each took a fifth of what it found: the first of everything, the last of a fifth of it.
+  EXPECT_LE(buffers.front()->size(), kPool / 5 + 65536);
+  EXPECT_GT(buffers.back()->size(), 100'000u);
+  EXPECT_GT(buffers.back()->bytes_free_in_pool(), 0u);
 }
 
 TEST(Receiver, RefusesToRestoreMarksThatCannotBe) {

@@ -5,6 +5,13 @@
 
 namespace us {
 
+namespace {
+
+// Beside timestamps three blocks find room, a D-SACK among them.
+constexpr size_t kBlocksOfAck = 3;
+
+}  // namespace
+
 void SackGenerator::on_data_ahead(SeqNum at, const RangeSet& ranges) {
   const std::optional<SeqRange> block = ranges.containing(at);
   // The block now stands for every place in it.
@@ -14,12 +21,20 @@ void SackGenerator::on_data_ahead(SeqNum at, const RangeSet& ranges) {
     if (!block || !block->contains(state_.recent[i])) updated[count++] = state_.recent[i];
   state_.recent = updated;
   state_.recent_count = count;
+  std::erase_if(unreported_, [&](SeqNum place) { return block && block->contains(place); });
+  unreported_.push_back(at);
+  if (unreported_.size() > ranges.ranges().size()) forget_passed(ranges);
 }
 
-SackGenerator SackGenerator::restore(const SackGeneratorState& untrusted) {
+void SackGenerator::forget_passed(const RangeSet& ranges) {
+  std::erase_if(unreported_, [&](SeqNum place) { return !ranges.containing(place); });
+}
+
+SackGenerator SackGenerator::restore(const SackGeneratorState& untrusted, const RangeSet& ranges) {
   SackGenerator out;
   out.state_ = untrusted;
   out.state_.recent_count = std::min<uint8_t>(untrusted.recent_count, TcpOptions::kSackBlocksMax);
+  for (const SeqRange& range : ranges.ranges()) out.unreported_.push_back(range.start);
   return out;
 }
 
@@ -36,6 +51,14 @@ void SackGenerator::fill(SeqNum ack, const RangeSet& ranges, TcpOptions& out) {
     }
     state_.duplicate = {};
   }
+  forget_passed(ranges);
+  const size_t room = kBlocksOfAck - out.sack_count;
+  if (unreported_.size() > room) {
+    for (size_t i = room; i-- > 0;) out.add_sack(*ranges.containing(unreported_[i]));
+    unreported_.erase(unreported_.begin(), unreported_.begin() + static_cast<std::ptrdiff_t>(room));
+    return;
+  }
+  unreported_.clear();
   uint8_t kept = 0;
   for (uint8_t i = 0; i < state_.recent_count; ++i) {
     const std::optional<SeqRange> block = ranges.containing(state_.recent[i]);

@@ -53,8 +53,39 @@ TEST_F(SackGeneratorTest, ReportsTheLatestBlockFirstAsInTheExampleOfRfc2018) {
 }
 
 TEST_F(SackGeneratorTest, RemembersTheFourLatestBlocks) {
-  for (uint32_t i = 1; i <= 6; ++i) arrives(1000 * i, 1000 * i + 100);
+  for (uint32_t i = 1; i <= 6; ++i) {
+    arrives(1000 * i, 1000 * i + 100);
+    blocks(0);
+  }
   EXPECT_THAT(blocks(0), ElementsAre(range(6000, 6100), range(5000, 5100), range(4000, 4100), range(3000, 3100)));
+}
+
+TEST_F(SackGeneratorTest, WhatOneAckCannotReportIsReportedByTheNextInTheOrderOfArrival) {
+  for (uint32_t i = 1; i <= 8; ++i) arrives(1000 * i, 1000 * i + 100);
+  EXPECT_THAT(blocks(0), ElementsAre(range(3000, 3100), range(2000, 2100), range(1000, 1100)));
+  EXPECT_TRUE(sack.unreported());
+  EXPECT_THAT(blocks(0), ElementsAre(range(6000, 6100), range(5000, 5100), range(4000, 4100)));
+  EXPECT_TRUE(sack.unreported());
+  EXPECT_THAT(blocks(0), ElementsAre(range(8000, 8100), range(7000, 7100), range(6000, 6100), range(5000, 5100)));
+  EXPECT_FALSE(sack.unreported());
+}
+
+TEST_F(SackGeneratorTest, WhatTheAckHasPassedOrABlockHasTakenInIsNotReportedByItself) {
+  for (uint32_t i = 1; i <= 8; ++i) arrives(1000 * i, 1000 * i + 100);
+  ranges.advance(SeqNum(4100));
+  EXPECT_THAT(blocks(4100), ElementsAre(range(7000, 7100), range(6000, 6100), range(5000, 5100)));
+  EXPECT_TRUE(sack.unreported());
+  arrives(8100, 8200);
+  EXPECT_THAT(blocks(4100), ElementsAre(range(8000, 8200), range(7000, 7100), range(6000, 6100), range(5000, 5100)));
+  EXPECT_FALSE(sack.unreported());
+}
+
+TEST_F(SackGeneratorTest, ADuplicateTakesThePlaceOfABlockWhichThenWaits) {
+  for (uint32_t i = 1; i <= 3; ++i) arrives(1000 * i, 1000 * i + 100);
+  sack.on_duplicate(range(100, 200));
+  EXPECT_THAT(blocks(500), ElementsAre(range(100, 200), range(2000, 2100), range(1000, 1100)));
+  EXPECT_TRUE(sack.unreported());
+  EXPECT_THAT(blocks(500), ElementsAre(range(3000, 3100), range(2000, 2100), range(1000, 1100)));
 }
 
 // RFC 2883 section 4.1.1 and 4.1.2.
