@@ -2,12 +2,6 @@
 // tap_readable_), the flag stays set until the ring was found empty or the tap would block, and service() works on
 // whatever is flagged.  So the kick descriptors are never read, and an idle NIC costs nothing.
 //
-// Interrupts are dear, above all to a guest under TCG, so they are moderated.  What was used is published at once, the
-// interrupt for it may come a little later, and is left out if the driver has looked meanwhile.  Receive: at once after
-// a pause, but no two within kReceiveInterruptGap.  Transmit: after kTransmitInterruptDelay, because all it says is
-// that buffers are free again, which a driver mostly finds out by itself (when it next sends or receives).  When a
-// ring stops, the interrupts it owes are sent first.
-//
 // The budget bounds how long the rings' stop, which QEMU's main loop waits for, can be kept waiting.
 #include "host/nic_port.h"
 
@@ -21,8 +15,6 @@ namespace {
 
 constexpr int kBudgetFrames = 64;
 constexpr int64_t kBudgetBytes = 256 << 10;
-constexpr Duration kReceiveInterruptGap = Duration::micros(80);
-constexpr Duration kTransmitInterruptDelay = Duration::micros(250);
 constexpr int kStaleMax = 4096;  // a tap holds 500 frames by default
 
 }  // namespace
@@ -39,6 +31,8 @@ NicCounters& NicCounters::operator+=(const NicCounters& o) {
   out_of_buffers += o.out_of_buffers;
   kicks += o.kicks;
   interrupts += o.interrupts;
+  missed_kicks += o.missed_kicks;
+  missed_interrupts += o.missed_interrupts;
   ring_starts += o.ring_starts;
   connections += o.connections;
   connection_errors += o.connection_errors;
@@ -62,6 +56,7 @@ bool NicPort::service() {
   out = {kBudgetFrames, kBudgetBytes};
   more |= pump_relay_to_uplink(out);
   settle_due_interrupts();
+  more |= take_second_looks();
   const std::lock_guard lock(mutex_);
   published_ = counters_;
   return more;
@@ -113,6 +108,7 @@ void NicPort::pump_guest(Budget& budget) {
     ring.publish();
     if (ring.enable_kick()) continue;
     transmit_ready_ = false;
+    plan_second_look(NetBackend::kTransmit);
     break;
   }
   if (full) ++counters_.gate_full;
@@ -303,57 +299,13 @@ bool NicPort::to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting) {
       if (ring.enable_kick()) return true;
       ++counters_.out_of_buffers;
       receive_ready_ = false;
+      plan_second_look(NetBackend::kReceive);
       return false;
     case NetReceiver::Outcome::kFault:
       receive_ready_ = false;
       return false;
   }
   return false;
-}
-
-// --- interrupts ---
-
-std::optional<Instant> NicPort::next_deadline() const {
-  const auto& [receive, transmit] = interrupt_due_;
-  return receive && transmit ? std::min(receive, transmit) : (receive ? receive : transmit);
-}
-
-void NicPort::plan_interrupt(uint32_t ring) {
-  if (interrupt_due_[ring]) return;
-  interrupt_due_[ring] =
-      ring == NetBackend::kTransmit ? clock_now() + kTransmitInterruptDelay : interrupted_[ring] + kReceiveInterruptGap;
-}
-
-void NicPort::settle_due_interrupts() {
-  const auto deadline = next_deadline();
-  if (!deadline) return;
-  const Instant now = clock_now();
-  for (uint32_t ring = 0; ring < NetBackend::kRings; ++ring)
-    if (interrupt_due_[ring] && *interrupt_due_[ring] <= now) settle_interrupt(ring);
-}
-
-void NicPort::settle_interrupt(uint32_t ring) {
-  interrupt_due_[ring].reset();
-  if (backend_.ring(ring).wants_interrupt()) interrupt(ring);
-}
-
-void NicPort::interrupt(uint32_t ring) {
-  if (!ring_fds_[ring].call) return;
-  interrupted_[ring] = clock_now();
-  ++counters_.interrupts;
-  ring_fds_[ring].call->signal();
-}
-
-void NicPort::check_fault(uint32_t ring) {
-  const RingFault fault = backend_.ring(ring).fault();
-  RingFds& fds = ring_fds_[ring];
-  if (fault == RingFault::kNone || fds.fault_reported) return;
-  fds.fault_reported = true;
-  ++counters_.ring_faults;
-  counters_.last_ring_fault = fault;
-  if (fds.error) fds.error->signal();
-  spdlog::warn("{}: the guest's driver broke the {} ring: {}; the ring stands still until the driver resets it",
-               config_.tap_name, ring == NetBackend::kTransmit ? "transmit" : "receive", to_string(fault));
 }
 
 // --- takeover ---

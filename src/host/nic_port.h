@@ -61,6 +61,9 @@ struct NicCounters {
   uint64_t gate_full = 0;        // times the guest was held back because the gate was full
   uint64_t out_of_buffers = 0;   // times the uplink was held back because the guest had no buffers
   uint64_t kicks = 0, interrupts = 0;
+  // Found by a second look (nic_port_interrupts.cc): work without a kick, and interrupts that should not have been left
+  // out.
+  uint64_t missed_kicks = 0, missed_interrupts = 0;
   uint64_t ring_starts = 0;
   uint64_t connections = 0;
   uint64_t connection_errors = 0;  // closed because front end and back end did not understand each other
@@ -157,12 +160,17 @@ class NicPort {
   bool pump_uplink(Budget& budget);
   bool from_uplink();
   bool to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting);
+  void check_fault(uint32_t ring);
+  bool gate_full() const;
+
+  // nic_port_interrupts.cc
   void plan_interrupt(uint32_t ring);
   void settle_interrupt(uint32_t ring);
   void settle_due_interrupts();
   void interrupt(uint32_t ring);
-  void check_fault(uint32_t ring);
-  bool gate_full() const;
+  void plan_second_look(uint32_t ring);
+  bool take_second_looks();
+  bool look_again(uint32_t ring);
 
   DataPathNic config_;
   Tap tap_;
@@ -202,6 +210,12 @@ class NicPort {
   // By ring: when the guest is to be interrupted, if it then still wants to be; and when it last was.
   std::array<std::optional<Instant>, NetBackend::kRings> interrupt_due_;
   std::array<Instant, NetBackend::kRings> interrupted_{};
+  struct SecondLook {
+    std::optional<Instant> due;
+    Instant decided;        // when we last began to wait for a kick, or left an interrupt out
+    bool left_out = false;  // an interrupt, and none was sent since
+  };
+  std::array<SecondLook, NetBackend::kRings> second_looks_{};
   bool tap_readable_ = false;
   bool tap_writable_ = true;
   bool tap_armed_ = true;

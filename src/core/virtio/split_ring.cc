@@ -245,6 +245,10 @@ bool SplitRing::may_have_missed_interrupt() const {
   return static_cast<uint16_t>(used_index_ - used_event() - 1) < size_;
 }
 
+bool SplitRing::has_unseen() const {
+  return running_ && fault_ == RingFault::kNone && load16(avail_ + 2) != avail_seen_;
+}
+
 bool SplitRing::enable_kick() {
   if (!running_ || fault_ != RingFault::kNone) return false;
   if (options_.event_index) {

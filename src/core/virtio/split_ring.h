@@ -97,8 +97,13 @@ class SplitRing {
   }
   uint16_t size() const { return size_; }
 
-  // After start(): true if the driver may have missed an interrupt for what was used before the stop.
+  // The used index at the last wants_interrupt().
+  uint16_t signalled() const { return signalled_; }
+  // True if the driver may have missed an interrupt: it waits for one that what was used so far should have caused.
   bool may_have_missed_interrupt() const;
+
+  // True if there are chains that next() has not seen, whatever the driver was told about kicks.
+  bool has_unseen() const;
 
   // Asks the driver for a kick at the next chain after those that next() knows of.  True if there is one already, and
   // no kick would come for it.
