@@ -203,10 +203,25 @@ test_kvm_nested() {
 
 # The cores and what reads untrusted input: where a wrong byte would matter, and what builds in a few minutes.
 sanitized='^(base|core_.*|config)$'
-sanitize() {
+build_sanitized() {
   build_in "$build_asan" "-DUS_SANITIZE=ON -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1" \
     base_test config_test core_epoch_test core_memory_test core_net_test core_replica_test core_tcp_test core_virtio_test \
     core_disk_test core_nbd_test
+}
+# Compiles on what the tests leave of the processors (sched(7), SCHED_IDLE); `sanitize` does what is left of it.
+sanitizers=
+begin_sanitizers() {
+  setsid chrt --idle 0 "$0" build-sanitized >"$build/sanitizers.log" 2>&1 &
+  sanitizers=$!
+}
+end_sanitizers() {
+  [ -z "$sanitizers" ] || kill -- "-$sanitizers" 2>/dev/null || true
+  [ -z "$sanitizers" ] || wait "$sanitizers" || true
+  sanitizers=
+}
+sanitize() {
+  end_sanitizers
+  build_sanitized
   run_ctest "$build_asan" -R "$sanitized" -j "$(nproc)"
 }
 
@@ -252,6 +267,7 @@ test_all() {
   trap totals EXIT
   prepare
   step "unit tests" unit
+  begin_sanitizers
   step "end-to-end tests" e2e
   # The guests' lives under nested KVM are left to `./do test-kvm`: now and then a guest resets itself there (docs/kvm.md).
   step "KVM, nested: Linux 6.12" test_kvm 6.12 'Kvm.Doctor*'
@@ -264,6 +280,7 @@ test_all() {
 # The last words of `./do test`, also when it ends early.
 totals() {
   local status=$?
+  end_sanitizers
   [ "${complete:-0}" = 1 ] || {
     failures+=("the run ended early")
     failed=$((failed + 1))
@@ -352,6 +369,7 @@ case $chore in
   e2e) prepare && "$build/test/e2e/e2e_test" --gtest_filter="${1:-*}" ;;
   test-kvm) prepare && test_kvm "$@" ;;
   sanitize) setup && sanitize ;;
+  build-sanitized) build_sanitized ;; # for `test`, beside other steps
   sim) setup && build && sim "$@" ;;
   fuzz) setup && fuzz "$@" ;;
   bench) bench "$@" ;;
