@@ -74,11 +74,7 @@ std::vector<Machine> make_plan(const Options& options) {
       in_fast{.kind = Load::Kind::kToGuest, .on_cable = true};
   if (options.quick) return {{512, {{kIdle, 25}, {dirty(4000), 25}, {out, 25}}}};
   std::vector<Machine> all;
-<<<<<<< HEAD
-  for (const int memory_mb : options.memory_mb.empty() ? std::vector<int>{256, 512, 1024, 4096} : options.memory_mb) {
-=======
   for (const int memory_mb : options.memory_mb.empty() ? std::vector<int>{256, 512, 4096} : options.memory_mb) {
->>>>>>> 392b521 (WIP: SACK blocks, pool shares, holes of the first synchronisation)
     std::vector<Measurement> list = {{kIdle, 25}, {dirty(4000), 25}};
     if (memory_mb == 512)
       list = {{kIdle, 25},        {dirty(500), 25}, {dirty(2000), 25}, {dirty(4000), 25}, {dirty(16000), 25},
