@@ -79,13 +79,26 @@ void ReplicaDisk::give_up() {
 
 void ReplicaDisk::pump() {
   if (busy_) return;
-  std::optional<DiskReplica::Op> op = replica_.next_op();
+  const bool eager = hurry_ || host_.lab().world.rng().chance(0.5);
+  hurry_ = false;
+  std::optional<DiskReplica::Op> op = replica_.next_op(eager);
   if (!op) {
-    if (replica_.settled()) hooks_.settled();
+    if (replica_.settled()) return hooks_.settled();
+    if (!eager) pump_later();
     return;
   }
   busy_ = true;
   host_.post(host_.disk_delay(), "standby's disk", [this, op = std::move(*op)] { execute(op); });
+}
+
+void ReplicaDisk::pump_later() {
+  const Duration delay = host_.lab().world.random(Duration::millis(1), Duration::millis(40));
+  host_.post(delay, "no larger batch", [self = std::weak_ptr(self_)] {
+    const auto disk = self.lock();
+    if (!disk) return;
+    (*disk)->hurry_ = true;
+    (*disk)->pump();
+  });
 }
 
 void ReplicaDisk::execute(const DiskReplica::Op& op) {

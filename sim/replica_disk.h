@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "core/disk/disk_replica.h"
@@ -36,6 +37,7 @@ class ReplicaDisk {
  private:
   Result<DiskBarrier::Count> count_of(Epoch epoch, ByteSpan barrier) const;
   void execute(const DiskReplica::Op& op);
+  void pump_later();
 
   Host& host_;
   DiskFiles& files_;
@@ -43,6 +45,8 @@ class ReplicaDisk {
   DiskReplica replica_;
   SessionId session_;
   bool busy_ = false;
+  bool hurry_ = false;  // what has committed has waited for more for long enough
+  std::shared_ptr<ReplicaDisk*> self_ = std::make_shared<ReplicaDisk*>(this);  // for what may outlive it
 };
 
 }  // namespace us::sim

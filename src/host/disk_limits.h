@@ -12,14 +12,14 @@ inline constexpr uint64_t kDiskWindowBytes = uint64_t{24} << 20;
 inline constexpr uint32_t kDiskRequestsMax = 128;
 inline constexpr uint64_t kDiskRequestBytesMax = uint64_t{16} << 20;
 // Granules that are being read for a synchronisation, 64 KiB each.
-inline constexpr unsigned kDiskCopiesMax = 8;
+inline constexpr unsigned kDiskCopiesMax = 32;
+// What waits in a socket between QEMU and a disk, in each direction: several large requests.  With the usual 208 KiB
+// the two sides take turns, several times for each of them.
+inline constexpr int kDiskSendBufferBytes = 4 << 20;
 // The window, twice what QEMU may have open (begun while there was a byte of room, and let through in a cut), and what
 // each record is charged beside its data.
 inline constexpr uint64_t kDiskStagedBytesMax = uint64_t{64} << 20;
 // A mark in the dirty map stays so long after the last write; each costs a sync when it comes back.
 inline constexpr uint64_t kDiskMarkKeepEpochs = 1024;
-// A mark is made for so many bytes at once, so that a guest that writes here and there does not wait for a sync each
-// time.  It costs copying so much more after an outage.
-inline constexpr uint64_t kDiskMarkAheadBytes = uint64_t{1} << 20;
 
 }  // namespace us

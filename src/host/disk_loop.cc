@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "host/disk_limits.h"
 #include "host/nbd_errno.h"
 #include "os/clock.h"
 #include "os/epoll.h"
@@ -29,6 +30,8 @@ constexpr uint64_t kFirstClientTag = 3;
 constexpr size_t kPiecesMax = 64;
 // Reads in a row from one client before the rest of the loop gets its turn.
 constexpr int kReadsMax = 8;
+// The same for what the role begins and ends without waiting.
+constexpr int kReapsMax = 4;
 
 class Loop final : public DiskLoop {
  public:
@@ -147,7 +150,7 @@ void Loop::do_errands() {
 void Loop::thread() {
   name_this_thread("us-disk");
   std::array<epoll_event, 16> buffer;
-  while (!stop_) turn(epoll_.wait(buffer, kDiskTick));
+  while (!stop_) turn(epoll_.wait(buffer, io_->ready() ? Duration::millis(0) : kDiskTick));
   do_errands();
   role_ = nullptr;
   clients_.clear();
@@ -155,7 +158,7 @@ void Loop::thread() {
 }
 
 void Loop::turn(std::span<const epoll_event> events) {
-  bool woken = events.empty();
+  bool woken = events.empty() && !io_->ready();
   for (const epoll_event& event : events) {
     const uint64_t tag = event.data.u64;
     if (tag == kWakeTag) {
@@ -175,7 +178,8 @@ void Loop::turn(std::span<const epoll_event> events) {
   }
   if (woken && role_ != nullptr) role_->on_wake();
   settle();
-  while (io_->ready()) {
+  // A synchronisation of what is in the page cache would go on here for long.
+  for (int i = 0; i < kReapsMax && io_->ready(); ++i) {
     io_->reap();
     settle();
   }
@@ -186,6 +190,7 @@ void Loop::accept_one() {
   if (!fd || !*fd) return;
   for (const auto& [tag, client] : clients_)
     if (!client->gone) return spdlog::warn("disk {}: a second client was refused", options_.name);
+  set_send_buffer(fd->get(), kDiskSendBufferBytes);
   auto client = std::make_unique<Client>(std::move(*fd), options_);
   const uint64_t tag = next_tag_++;
   if (!epoll_.add(client->fd.get(), client->events, tag)) return;

@@ -5,8 +5,6 @@
 namespace us {
 namespace {
 
-constexpr size_t kJournalPieceBytes = 1 << 20;
-
 struct Perform {
   DiskImage& image;
   DiskImage::Taken& taken;
@@ -41,29 +39,11 @@ struct Perform {
 
 }  // namespace
 
-// The journal's data is small pieces as often as not: they are gathered.
 int write_journal(const BlockFile& file, uint64_t offset, const Bytes& start, const std::vector<DiskWrite>& writes) {
-  int error = file.write(offset, start);
-  offset += start.size();
-  Bytes piece;
-  piece.reserve(kJournalPieceBytes);
-  const auto write_out = [&] {
-    if (error == 0 && !piece.empty()) error = file.write(offset, piece);
-    offset += piece.size();
-    piece.clear();
-  };
-  for (const DiskWrite& write : writes) {
-    const ByteSpan data = write.data.span();
-    if (piece.size() + data.size() > kJournalPieceBytes) write_out();
-    if (data.size() >= kJournalPieceBytes) {
-      if (error == 0) error = file.write(offset, data);
-      offset += data.size();
-    } else {
-      piece.insert(piece.end(), data.begin(), data.end());
-    }
-  }
-  write_out();
-  return error;
+  std::vector<ByteSpan> pieces = {start};
+  for (const DiskWrite& write : writes)
+    if (write.data.size() > 0) pieces.push_back(write.data.span());
+  return file.write(offset, pieces);
 }
 
 int perform_shared_op(DiskImage& image, const DiskReplica::Op& op, DiskImage::Taken& taken) {

@@ -328,6 +328,78 @@ TEST_F(DisksTest, ACutDoesNotWaitForASyncAndNoLaterWriteOvertakesIt) {
   EXPECT_FALSE(primary->owes_sync());
 }
 
+TEST_F(DisksTest, NothingIsOwedForAFlushThatIsQemusOwn) {
+  make_primary_image();
+  start_primary();
+  start_standby();
+  connect(Generation(1), Epoch(1));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  uint64_t guest_flushes = 100;  // as QEMU counts them
+  // The guest flushes so often in the epoch, and so often just before it stands; then QEMU flushes.
+  const auto cut = [&](int before, int late) {
+    EXPECT_EQ(client->write(0, pattern(2, 4096)), NbdError::kNone);
+    for (int i = 0; i < before; ++i) EXPECT_EQ(client->flush(), NbdError::kNone);
+    primary->begin_cut();
+    for (int i = 0; i < late + 1; ++i) EXPECT_EQ(client->flush(), NbdError::kNone);
+    const Result<Bytes> barrier = primary->cut(next_epoch);
+    ASSERT_TRUE(barrier) << barrier.error().message;
+    EXPECT_TRUE(primary->wants_flush_counts());
+    guest_flushes += static_cast<uint64_t>(before + late);
+    faults_a->hold_syncs = true;
+    primary->end_cut({{"disk0", guest_flushes}, {"disk7", 1}});
+    const bool owes = primary->owes_sync();
+    EXPECT_EQ(owes, next_epoch == Epoch(1) || late > 0);  // of the first cut nothing is known
+    const uint64_t write = client->ask(NbdCommand::kWrite, 0, 4096, 0, pattern(3, 4096));
+    EXPECT_EQ(client->answered_within(write, owes ? 100 : 5000), !owes);
+    faults_a->hold_syncs = false;
+    EXPECT_TRUE(client->answered_within(write, 5000));
+    ++next_epoch;
+  };
+  cut(0, 0);
+  cut(0, 0);
+  cut(3, 0);
+  cut(2, 1);
+  cut(0, 0);
+  cut(0, 2);
+  cut(1, 0);
+  EXPECT_EQ(primary->status().at(0).at("flushes_of_qemu"), 4);
+}
+
+TEST_F(DisksTest, AWriteAfterAFlushInACutShowsThatItWasTheGuests) {
+  make_primary_image();
+  start_primary();
+  EXPECT_EQ(client->write(0, pattern(2, 4096)), NbdError::kNone);
+  faults_a->hold_syncs = true;
+  primary->begin_cut();
+  EXPECT_EQ(client->flush(), NbdError::kNone);
+  const uint64_t write = client->ask(NbdCommand::kWrite, 0, 4096, 0, pattern(3, 4096));
+  EXPECT_FALSE(client->answered_within(write, 200));  // not before what the flush promised is on the disk
+  EXPECT_TRUE(primary->owes_sync());
+  faults_a->hold_syncs = false;
+  EXPECT_TRUE(client->answered_within(write, 5000));
+  EXPECT_EQ(client->flush(), NbdError::kNone);  // QEMU's
+  primary->end_cut();
+}
+
+TEST_F(DisksTest, WritesAndFlushesWaitUntilItIsKnownWhoseFlushItWas) {
+  make_primary_image();
+  start_primary();
+  start_standby();
+  connect(Generation(1), Epoch(1));
+  ASSERT_TRUE(eventually([&] { return primary->ready_to_cut(); })) << troubles();
+  EXPECT_EQ(client->write(0, pattern(2, 4096)), NbdError::kNone);
+  primary->begin_cut();
+  EXPECT_EQ(client->flush(), NbdError::kNone);
+  ASSERT_TRUE(primary->cut(next_epoch));
+  const uint64_t write = client->ask(NbdCommand::kWrite, 0, 4096, 0, pattern(3, 4096));
+  const uint64_t flush = client->ask(NbdCommand::kFlush, 0, 0);
+  EXPECT_FALSE(client->answered_within(write, 200));
+  EXPECT_FALSE(client->answered_within(flush, 200));
+  primary->end_cut();
+  EXPECT_TRUE(client->answered_within(write, 5000));
+  EXPECT_TRUE(client->answered_within(flush, 5000));
+}
+
 TEST_F(DisksTest, AFencedHostAnswersNothingMoreAndItsImageIsStale) {
   make_primary_image();
   start_primary();

@@ -26,6 +26,11 @@ class GuestDisk : public DiskRole {
   virtual void take_frames(size_t bytes_max, std::vector<Bytes>& out) = 0;
   virtual Status on_message(const Message& message) = 0;
   virtual bool resynchronised() const = 0;
+  struct Progress {
+    uint64_t total_bytes = 0;  // to be copied or compared
+    uint64_t done_bytes = 0;   // known to be equal
+  };
+  virtual Progress progress() const { return {}; }
   // A tidy end brings both images to the guest's last epoch; there is none of a shared one.
   virtual bool may_end() const { return false; }
   virtual std::optional<std::string> take_standby_failure(Instant now, Duration patience) = 0;
@@ -36,7 +41,9 @@ class GuestDisk : public DiskRole {
 
   virtual void begin_cut() = 0;
   virtual Result<DiskBarrier::Count> cut() = 0;
-  virtual void end_cut() = 0;
+  // What wants_flush_count() is for: primary_disk.h.
+  virtual bool wants_flush_count() const { return false; }
+  virtual void end_cut(std::optional<uint64_t> flushes) = 0;
   virtual bool wants_cut() const = 0;
   virtual void set_cut_wake(std::function<void()> wake) = 0;
   virtual bool may_cut() const = 0;

@@ -64,7 +64,8 @@ Result<std::unique_ptr<LocalDisk>> open_disk(const VmConfig& config, size_t i, c
   loop.name = name;
   US_ASSIGN(auto io, options.make_io ? options.make_io() : start_thread_disk_io(kIoThreads));
   US_ASSIGN(auto started, DiskLoop::start(std::move(loop), std::move(io)));
-  return std::unique_ptr<LocalDisk>(new LocalDisk{DiskIndex(static_cast<uint8_t>(i)), name, shared, config.name,
+  return std::unique_ptr<LocalDisk>(new LocalDisk{DiskIndex(static_cast<uint8_t>(i)), name,
+                                                  config.disks[i].format == "raw", shared, config.name,
                                                   std::move(image), endpoint, std::move(started)});
 }
 

@@ -17,7 +17,8 @@ namespace us {
 
 struct LocalDisk {
   DiskIndex index;   // position in the VM file, read-only disks counted as well
-  std::string name;  // "disk0", for logs and status
+  std::string name;  // "disk0": QEMU's node, and for logs and status
+  bool raw = true;   // its format: QEMU has no metadata in it, and no reason to flush but the guest's and its own stop
   bool shared = false;
   std::string vm;  // whose disk it is
   DiskImage image;

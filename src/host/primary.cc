@@ -19,6 +19,10 @@ constexpr Duration kOwedSyncPatience = Duration::millis(10);
 constexpr Duration kDiskPoll = Duration::millis(1);
 // A standby's disk may fail for so long before the standby is given up.
 constexpr Duration kDiskFailurePatience = Duration::seconds(5);
+// The guest's writes wait so long for what QEMU has counted.  No longer: QEMU may be waiting for just these writes, in
+// a device that the guest resets.
+constexpr Duration kCountPatience = Duration::millis(10);
+constexpr Duration kQemuTimeout = Duration::seconds(10);
 
 }  // namespace
 
@@ -193,7 +197,9 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
     guest_stopped_ = false;
     epoch_times_.on_resumed(number, clock_now());
   }
-  disks_->end_cut();
+  const bool counted = disks_->wants_flush_counts();
+  if (counted)
+    if (const Status asked = vm_->qmp().send("query-blockstats"); !asked) return on_qemu_failure(asked.error());
   stats_.on_epoch(capture_.parts(), epoch->pages, epoch->device_state.size(), began - resumed_at_);
   {
     const std::lock_guard lock(settings_mutex_);
@@ -203,12 +209,25 @@ std::optional<RoleOutcome> Primary::cut(bool final) {
   }
   if (!still_linked) {
     return_spare(std::move(epoch));
-    return std::nullopt;
+    return end_cut_of_disks(counted);
   }
   sender_->send_epoch(std::move(epoch));
   if (hashes)
     for (Bytes& frame : audit_.begin(number, std::move(hashes), capture_.parts().audit, peer_->version, clock_now()))
       sender_->send_frame(std::move(frame));
+  return end_cut_of_disks(counted);
+}
+
+// The answer was on its way while the epoch was handed to the sender.
+std::optional<RoleOutcome> Primary::end_cut_of_disks(bool counted) {
+  if (!counted) {
+    disks_->end_cut();
+    return std::nullopt;
+  }
+  Result<nlohmann::json> answer = vm_->qmp().receive(kCountPatience);
+  disks_->end_cut(answer ? parse_flush_counts(*answer) : FlushCounts{});
+  if (!answer && answer.error().kind == ErrorKind::kTimeout) answer = vm_->qmp().receive(kQemuTimeout);
+  if (!answer && answer.error().kind != ErrorKind::kRefused) return on_qemu_failure(answer.error());
   return std::nullopt;
 }
 

@@ -78,6 +78,8 @@ class Primary {
   void close_link();
   std::optional<RoleOutcome> sync_step();
   std::optional<RoleOutcome> cut(bool final);
+  // `counted`: QEMU has been asked how often the guest has flushed.
+  std::optional<RoleOutcome> end_cut_of_disks(bool counted);
   // Nothing about the disks speaks against a cut now.
   bool disks_may_cut(Instant now) const;
   // A standby whose disk cannot be written is given up: it could not take over, and the guest would wait for it.

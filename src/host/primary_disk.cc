@@ -13,24 +13,20 @@
 namespace us {
 namespace {
 
-// Without anybody asking, so that marks can go (dirty_map.h).
-constexpr Duration kSyncEvery = Duration::seconds(1);
+// Without anybody asking, so that marks can go (dirty_map.h): of the first synchronisation soon, later ones with time.
+// A guest that does not flush has its data in the page cache for as long as the kernel likes, as with any other driver.
+constexpr Duration kFirstSyncAfter = Duration::seconds(1);
+constexpr Duration kSyncEvery = Duration::seconds(10);
 
 WriteKind kind_of(const NbdRequest& request) {
   if (request.command == NbdCommand::kWrite) return WriteKind::kData;
   return request.may_unmap || request.command == NbdCommand::kTrim ? WriteKind::kDiscard : WriteKind::kZeroes;
 }
 
-// Where marks are made ahead of the writes to come.
-DiskRange ahead_of(DiskRange range, uint64_t disk_bytes) {
-  return {range.start / kDiskMarkAheadBytes * kDiskMarkAheadBytes,
-          std::min((range.end + kDiskMarkAheadBytes - 1) / kDiskMarkAheadBytes * kDiskMarkAheadBytes, disk_bytes)};
-}
-
 }  // namespace
 
 PrimaryDisk::PrimaryDisk(LocalDisk& disk, DirtyMap map)
-    : disk_(disk), source_(disk.index, kDiskWindowBytes, std::move(map)) {}
+    : disk_(disk), mark_ahead_(disk.image.bytes()), source_(disk.index, kDiskWindowBytes, std::move(map)) {}
 
 void PrimaryDisk::start(NbdRequest request, DiskReply reply) {
   {
@@ -50,14 +46,14 @@ void PrimaryDisk::start(NbdRequest request, DiskReply reply) {
 }
 
 void PrimaryDisk::on_wake() {
-  bool cutting = false;
+  bool at_once = false;
   {
     const std::lock_guard lock(mutex_);
     if (fenced_) return;
-    cutting = cutting_;
+    at_once = answers_at_once();
   }
   let_in();
-  if (cutting)
+  if (at_once)
     answer_flushes_early();
   else
     sync_if_due(clock_now());
@@ -80,12 +76,14 @@ void PrimaryDisk::answer_flushes_early() {
 }
 
 void PrimaryDisk::sync_if_due(Instant now) {
-  bool owed = false;
+  bool due = !flushes_.empty();
   {
     const std::lock_guard lock(mutex_);
-    owed = owed_;
+    if (owed_) due = true;
+    if (source_.awaits_local_sync())
+      due = due || now >= last_sync_ + (source_.marks_confirmed() ? kSyncEvery : kFirstSyncAfter);
   }
-  if (owed || (written_since_sync_ && now >= next_sync_)) sync_image();
+  if (due) sync_image();
 }
 
 // ---- what changes nothing ----
@@ -129,7 +127,13 @@ void PrimaryDisk::change(NbdRequest request, DiskReply reply) {
 
 bool PrimaryDisk::may_begin() {
   const std::lock_guard lock(mutex_);
-  if (fenced_ || owed_) return false;
+  if (fenced_ || owed_ || must_be_judged()) return false;
+  if (doubtful_ > 0) {
+    // QEMU's own flush comes when nothing is left to write.
+    since_counted_ += std::exchange(doubtful_, 0);
+    owed_ = true;
+    return false;
+  }
   return cutting_ || source_.wants_writes();
 }
 
@@ -158,16 +162,18 @@ void PrimaryDisk::acquire(LockId id, DiskRange range) {
 void PrimaryDisk::on_held(LockId id) {
   if (copies_.contains(id)) return read_for_copy(id);
   bool marked = false;
+  std::optional<DiskRange> ahead;
   {
     const std::lock_guard lock(mutex_);
     if (fenced_) return;
     const DiskRange range = changes_.at(id)->range;
     marked = source_.prepare(range) == DirtyMap::Ready::kReady;
-    if (!marked) source_.prepare(ahead_of(range, disk_.image.bytes()));
+    ahead = mark_ahead_.next(range, marked);
+    if (ahead) source_.prepare(*ahead);
   }
-  if (marked) return begin_change(id);
-  marking_.push_back(id);
-  update_map();
+  if (!marked) marking_.push_back(id);
+  if (!marked || ahead) update_map();
+  if (marked) begin_change(id);
 }
 
 void PrimaryDisk::release(LockId id) {
@@ -195,7 +201,7 @@ void PrimaryDisk::on_changed(LockId id, int error) {
   changes_.erase(id);
   NbdRequest& request = change->request;
   const bool untouched = error == EOPNOTSUPP && request.command != NbdCommand::kWrite;
-  bool cutting = false;
+  bool at_once = false;
   {
     const std::lock_guard lock(mutex_);
     --open_changes_;
@@ -209,15 +215,14 @@ void PrimaryDisk::on_changed(LockId id, int error) {
     } else if (!untouched) {
       source_.on_write_failed(change->range);
     }
-    cutting = cutting_;
-    if (error == 0 && request.fua && cutting) owed_ = true;
+    at_once = answers_at_once();
+    if (error == 0 && request.fua && at_once) owed_ = true;
   }
-  if (error == 0) written_since_sync_ = true;
   if (untouched && request.command == NbdCommand::kTrim) error = 0;  // a hint that cannot be followed here
   if (error != 0 && !untouched) note_error("write", error);
   release(id);
   tell_sender();
-  if (error != 0 || !request.fua || cutting) return disk_.loop->complete(change->reply, error);
+  if (error != 0 || !request.fua || at_once) return disk_.loop->complete(change->reply, error);
   flushes_.push_back(change->reply);
   sync_image();
 }
@@ -263,17 +268,19 @@ void PrimaryDisk::on_map_updated(int error) {
 // ---- flushes ----
 
 void PrimaryDisk::flush(DiskReply reply) {
-  bool cutting = false;
+  bool at_once = false;
   {
     const std::lock_guard lock(mutex_);
     ++counters_.flushes;
-    cutting = cutting_;
-    if (cutting) {
-      owed_ = true;
+    at_once = answers_at_once();
+    if (at_once) {
+      ++doubtful_;
       ++counters_.early_flushes;
+    } else {
+      ++(standing_ ? since_cut_ : since_counted_);
     }
   }
-  if (cutting) return disk_.loop->complete(reply, 0);
+  if (at_once) return disk_.loop->complete(reply, 0);
   flushes_.push_back(reply);
   sync_image();
 }
@@ -284,14 +291,13 @@ void PrimaryDisk::sync_image() {
   Epoch over;
   {
     const std::lock_guard lock(mutex_);
-    if (fenced_) return;
+    if (fenced_ || must_be_judged()) return;  // end_cut() comes back to it
     over = source_.over();
     owed_in_sync_ = owed_;
     ++counters_.syncs;
   }
   syncing_ = true;
-  written_since_sync_ = false;
-  next_sync_ = clock_now() + kSyncEvery;
+  last_sync_ = clock_now();
   flushing_ = std::exchange(flushes_, {});
   disk_.loop->io().call(
       DiskIo::Call::kSyncImage, [&image = disk_.image] { return image.image().sync(); },

@@ -4,12 +4,16 @@
 //     write ─► room in the window? ─► RangeLock ─► marked? ─► image ─► DiskSource::on_written ─► answered
 //     read, block status ─► image ─► answered            flush ─► image synced ─► answered
 //
-// The cut.  QEMU drains its requests and flushes inside `stop`, so from begin_cut() to end_cut()
+// The cut.  QEMU drains its requests and flushes inside `stop`, so from begin_cut() to cut()
 //   * a FLUSH, or the flush that FUA asks for, is answered at once, and owed: no later write is begun before the image
 //     has been synced.  So whatever the medium shows after a power loss, a write that followed a flush is there only if
 //     everything before that flush is.
 //   * writes that wait for room in the window are let through: it is the cut that makes room.
 // Between stop and cut() nothing is in flight; cut() takes no lock that anybody holds across I/O.
+//
+// Whose flush.  Nothing is owed for the flush that is QEMU's own.  One that comes between begin_cut() and cut() may be
+// either's, and what tells is how many the guest has asked for by QEMU's count (block_stats.h): if that is as many as
+// came at other times, none of these was the guest's.  Until end_cut() says so, writes and flushes wait.
 //
 // Errors of the image go to the guest as they are, with a line in the log; the place stays marked.  A failed sync is
 // final (block_file.h).  After fence() nothing more is begun and nothing is answered.
@@ -29,6 +33,7 @@
 #include <vector>
 
 #include "core/disk/disk_source.h"
+#include "core/disk/mark_ahead.h"
 #include "core/disk/range_lock.h"
 #include "core/replica/disk_frames.h"
 #include "host/guest_disk.h"
@@ -63,12 +68,16 @@ class PrimaryDisk final : public GuestDisk {
   bool begin_audit() override;
   // What came of it; nullopt: not known yet, or the session has ended.
   std::optional<nlohmann::json> audit_result() const override;
+  Progress progress() const override;
 
   // ---- the cut ----
   void begin_cut() override;
   // The guest stands.  An error: QEMU still has a write open, so this epoch must not be.
   Result<DiskBarrier::Count> cut() override;
-  void end_cut() override;
+  // After cut(): end_cut() would like to be told how often the guest has flushed.
+  bool wants_flush_count() const override;
+  // `flushes`: of the guest since QEMU was started, counted after cut(); nullopt: not known.
+  void end_cut(std::optional<uint64_t> flushes) override;
   // The standby waits for an early cut to get on; `wake` is called when that becomes true.
   bool wants_cut() const override;
   void set_cut_wake(std::function<void()> wake) override;
@@ -113,6 +122,10 @@ class PrimaryDisk final : public GuestDisk {
   void sync_image();
   void on_synced(int error, Epoch over);
   void answer_flushes_early();
+  // Under the mutex.
+  bool answers_at_once() const { return cutting_ && !standing_; }
+  bool must_be_judged() const { return standing_ && doubtful_ > 0; }
+  bool doubtful_are_qemus(std::optional<uint64_t> flushes);
   void sync_if_due(Instant now);
   void note_error(const char* what, int error);
 
@@ -131,21 +144,25 @@ class PrimaryDisk final : public GuestDisk {
   std::deque<std::unique_ptr<Change>> waiting_;                  // to be let in
   std::unordered_map<LockId, Copy> copies_;
   std::vector<LockId> marking_;
+  MarkAhead mark_ahead_;
   bool map_busy_ = false;
   std::vector<DiskReply> flushes_;   // to be answered after the sync that begins next
   std::vector<DiskReply> flushing_;  // after the one under way
   bool syncing_ = false;
   bool owed_in_sync_ = false;
-  bool cut_seen_ = false;
   Instant next_copy_;
-  Instant next_sync_;
-  bool written_since_sync_ = false;
+  Instant last_sync_;
 
   // ---- under the mutex ----
   mutable std::mutex mutex_;
   DiskSource source_;
   bool cutting_ = false;
-  bool owed_ = false;  // a flush was answered early
+  bool standing_ = false;            // since cut(); QEMU is through with its stop
+  bool owed_ = false;                // a flush of the guest was answered early
+  uint64_t doubtful_ = 0;            // flushes answered in this cut that may be QEMU's own
+  std::optional<uint64_t> counted_;  // QEMU's count of the guest's when it was asked last
+  uint64_t since_counted_ = 0;       // flushes since then that are certainly the guest's
+  uint64_t since_cut_ = 0;           // and since cut()
   bool fenced_ = false;
   size_t open_changes_ = 0;
   uint16_t version_ = 0;
@@ -158,7 +175,7 @@ class PrimaryDisk final : public GuestDisk {
   struct Counters {
     uint64_t reads = 0, read_bytes = 0;
     uint64_t writes = 0, written_bytes = 0;
-    uint64_t flushes = 0, early_flushes = 0, syncs = 0;
+    uint64_t flushes = 0, early_flushes = 0, qemu_flushes = 0, syncs = 0;
     uint64_t waits = 0;  // changes that had to wait for the window or an owed sync
     uint64_t errors = 0;
   } counters_;

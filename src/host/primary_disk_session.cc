@@ -41,6 +41,8 @@ void PrimaryDisk::begin_session(Epoch first, SessionId, uint16_t version, std::f
     frames_ready_ = std::move(frames_ready);
     standby_trouble_.clear();
     standby_trouble_since_ = Instant::far_future();
+    counted_.reset();
+    since_counted_ = 0;
     source_.begin_session(first);
     first_frames_ = {offer_frame(source_, first, version)};
     ready = frames_ready_;
@@ -136,31 +138,59 @@ std::optional<nlohmann::json> PrimaryDisk::audit_result() const {
                         {"offsets", result.offsets}};
 }
 
+GuestDisk::Progress PrimaryDisk::progress() const {
+  const std::lock_guard lock(mutex_);
+  const ResyncPlan::Progress progress = source_.progress();
+  const uint64_t granule = source_.map().shape().granule_bytes;
+  return {progress.granules_total * granule, progress.granules_done * granule};
+}
+
 // ---- the cut ----
 
 void PrimaryDisk::begin_cut() {
   {
     const std::lock_guard lock(mutex_);
     cutting_ = true;
+    doubtful_ = since_cut_ = 0;
   }
   disk_.loop->wake();
 }
 
 Result<DiskBarrier::Count> PrimaryDisk::cut() {
   const std::lock_guard lock(mutex_);
+  standing_ = cutting_;
   if (open_changes_ > 0)
     return fail(ErrorKind::kProtocol,
                 fmt::format("{}: QEMU has stopped the guest and left {} writes open", disk_.name, open_changes_));
   return source_.cut();
 }
 
-void PrimaryDisk::end_cut() {
+bool PrimaryDisk::wants_flush_count() const {
+  const std::lock_guard lock(mutex_);
+  return must_be_judged() && disk_.raw;
+}
+
+void PrimaryDisk::end_cut(std::optional<uint64_t> flushes) {
   {
     const std::lock_guard lock(mutex_);
     if (!cutting_) return;
-    cutting_ = false;
+    cutting_ = standing_ = false;
+    if (doubtful_ > 0 && !doubtful_are_qemus(flushes)) owed_ = true;
+    doubtful_ = 0;
+    since_counted_ += std::exchange(since_cut_, 0);
   }
   disk_.loop->wake();
+}
+
+// When it was counted nothing had been answered since the cut, and QEMU had seen all answers of before.  A flush that
+// QEMU has counted and not passed on, as nothing had been written, looks like one of these: then it is a sync too many.
+bool PrimaryDisk::doubtful_are_qemus(std::optional<uint64_t> flushes) {
+  if (!flushes || !disk_.raw) return false;
+  const bool all = counted_ && *flushes == *counted_ + since_counted_;
+  if (all) counters_.qemu_flushes += doubtful_;
+  counted_ = flushes;
+  since_counted_ = 0;
+  return all;
 }
 
 bool PrimaryDisk::wants_cut() const {
@@ -240,7 +270,7 @@ void PrimaryDisk::tell_sender() {
   std::function<void()> cut_wake;
   {
     const std::lock_guard lock(mutex_);
-    if (source_.has_stream()) ready = frames_ready_;
+    if (source_.wants_sender()) ready = frames_ready_;
     if (source_.wants_cut()) cut_wake = cut_wake_;
   }
   if (ready) ready();
@@ -285,6 +315,7 @@ nlohmann::json PrimaryDisk::status() const {
       {"written_bytes", counters_.written_bytes},
       {"flushes", counters_.flushes},
       {"flushes_answered_early", counters_.early_flushes},
+      {"flushes_of_qemu", counters_.qemu_flushes},
       {"syncs", counters_.syncs},
       {"open_writes", open_changes_},
       {"waits", counters_.waits},

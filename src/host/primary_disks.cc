@@ -193,6 +193,16 @@ bool PrimaryDisks::ready_to_cut() const {
   return std::ranges::all_of(disks_, [](const auto& disk) { return disk->resynchronised(); });
 }
 
+GuestDisk::Progress PrimaryDisks::progress() const {
+  GuestDisk::Progress out;
+  for (const auto& disk : disks_) {
+    const GuestDisk::Progress progress = disk->progress();
+    out.total_bytes += progress.total_bytes;
+    out.done_bytes += progress.done_bytes;
+  }
+  return out;
+}
+
 void PrimaryDisks::begin_cut() {
   for (const auto& disk : disks_) disk->begin_cut();
 }
@@ -206,8 +216,15 @@ Result<Bytes> PrimaryDisks::cut(Epoch epoch) {
   return encode(barrier);
 }
 
-void PrimaryDisks::end_cut() {
-  for (const auto& disk : disks_) disk->end_cut();
+bool PrimaryDisks::wants_flush_counts() const {
+  return std::ranges::any_of(disks_, [](const auto& disk) { return disk->wants_flush_count(); });
+}
+
+void PrimaryDisks::end_cut(const FlushCounts& counts) {
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    const auto it = counts.find(local_[i]->name);
+    disks_[i]->end_cut(it == counts.end() ? std::nullopt : std::optional(it->second));
+  }
 }
 
 bool PrimaryDisks::wants_cut() const {

@@ -22,6 +22,7 @@
 #include "core/replica/wire.h"
 #include "host/guest_disk.h"
 #include "host/local_disk.h"
+#include "qemu/block_stats.h"
 
 namespace us {
 
@@ -70,14 +71,18 @@ class PrimaryDisks {
   uint64_t bytes() const;
   // Every disk has been synchronised: the first epoch may be cut.
   bool ready_to_cut() const;
+  // Of all disks: what is to be copied or compared, and what is known to be equal.
+  GuestDisk::Progress progress() const;
 
   // ---- the cut: the engine's thread ----
   // Just before QEMU is told to stop.  From here on a flush does not wait for the disk, and no write for the window.
   void begin_cut();
   // The guest stands: the side state of kind kDiskBarrier.  Only in a session that is ready_to_cut().
   Result<Bytes> cut(Epoch epoch);
+  // After cut(): end_cut() would save a sync if it were given the flushes that QEMU counts from now on.
+  bool wants_flush_counts() const;
   // The guest runs again, or is told to; also when the cut came to nothing.
-  void end_cut();
+  void end_cut(const FlushCounts& counts = {});
   // An early cut would let the guest get on.
   bool wants_cut() const;
   void set_cut_wake(const std::function<void()>& wake);

@@ -22,6 +22,13 @@ const char* health_of(const PrimaryCoordinator::View& view) {
   }
 }
 
+// RAM and disks together; 0 to 1.
+double sync_progress(uint64_t pages, uint64_t sent, const GuestDisk::Progress& disks) {
+  const uint64_t total = pages * kPageSize + disks.total_bytes;
+  const uint64_t done = std::min(sent, pages) * kPageSize + disks.done_bytes;
+  return total == 0 ? 0.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
+}
+
 }  // namespace
 
 Json Primary::status() const {
@@ -86,8 +93,7 @@ Json Primary::status() const {
                       {"heartbeat_rtt_ms", view.heartbeat_rtt.to_millis_f()},
                       {"bytes_sent", sender_->bytes_sent()},
                       {"pages_sent", sender_->pages_sent()}};
-    if (view.state == PrimaryState::kSyncing)
-      out["sync_progress"] = total == 0 ? 0.0 : std::min(1.0, static_cast<double>(sent) / static_cast<double>(total));
+    if (view.state == PrimaryState::kSyncing) out["sync_progress"] = sync_progress(total, sent, disks_->progress());
   }
   return out;
 }

@@ -52,7 +52,7 @@ class SharedDisk final : public GuestDisk {
 
   void begin_cut() override;
   Result<DiskBarrier::Count> cut() override;
-  void end_cut() override;
+  void end_cut(std::optional<uint64_t> flushes) override;
   bool wants_cut() const override;
   void set_cut_wake(std::function<void()> wake) override;
   bool may_cut() const override;

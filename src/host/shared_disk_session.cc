@@ -173,7 +173,7 @@ Result<DiskBarrier::Count> SharedDisk::cut() {
   return count;
 }
 
-void SharedDisk::end_cut() {
+void SharedDisk::end_cut(std::optional<uint64_t>) {
   {
     const std::lock_guard lock(mutex_);
     if (!cutting_) return;

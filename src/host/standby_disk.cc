@@ -20,6 +20,8 @@ constexpr Duration kRetryEvery = Duration::seconds(1);
 // Between a session that cannot go on and the next: each begins with a whole copy of the memory.
 constexpr Duration kBrokenPause = Duration::seconds(5);
 constexpr size_t kWritesAtOnce = 16;
+// Each batch costs two syncs, on a disk that may be the guest's as well.
+constexpr Duration kBatchEvery = Duration::millis(100);
 
 }  // namespace
 
@@ -164,7 +166,7 @@ void StandbyDisk::pump() {
     std::optional<DiskReplica::Op> op;
     {
       const std::lock_guard lock(mutex_);
-      op = replica_.next_op();
+      op = replica_.next_op(clock_now() >= next_batch_);
     }
     if (!op) break;
     const auto* granule = std::get_if<DiskReplica::ReadGranule>(&*op);
@@ -271,6 +273,7 @@ void StandbyDisk::perform(const DiskReplica::SyncImage&) {
 }
 
 void StandbyDisk::perform(const DiskReplica::WriteJournal& op) {
+  next_batch_ = clock_now() + kBatchEvery;
   disk_.loop->io().call(
       DiskIo::Call::kWriteJournal,
       [&file = disk_.image.journal_file(), op] { return write_journal(file, op.offset, *op.start, *op.writes); },

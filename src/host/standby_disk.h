@@ -108,6 +108,7 @@ class StandbyDisk final : public DiskRole {
   // ---- the loop's ----
   bool busy_ = false;
   Instant retry_at_;
+  Instant next_batch_;  // a small one is not begun earlier
 
   // ---- under the mutex ----
   mutable std::mutex mutex_;

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "host/disk_limits.h"
 #include "os/choose_tracker.h"
 #include "os/clock.h"
+#include "os/fd_socket.h"
 #include "os/socket.h"
 #include "qemu/firmware.h"
 #include "qemu/ram_blocks.h"
@@ -21,6 +23,7 @@ constexpr int kRamFd = 10;
 constexpr int kQmpFd = 11;
 constexpr int kStateFd = 12;
 constexpr int kIncomingFd = 13;
+constexpr int kFirstDiskFd = 14;
 
 constexpr Duration kStartTimeout = Duration::seconds(20);
 constexpr Duration kCommandTimeout = Duration::seconds(10);
@@ -98,6 +101,15 @@ Status Vm::start_process(const VmConfig& config, Start start, const std::string&
   launch.qmp.fd = kQmpFd;
   for (const DataPathNic& nic : data_path_nics(config, runtime_directory))
     launch.vhost_user.push_back({.fd = -1, .path = nic.vhost_socket_path});
+  // Connected here: the buffer in which a socket's data waits is the sender's, and QEMU leaves it at the default, less
+  // than a large request.
+  std::vector<UniqueFd> disk_sockets;
+  for (DiskEndpoint& disk : disks) {
+    US_ASSIGN(UniqueFd socket, unix_connect(disk.socket_path));
+    set_send_buffer(socket.get(), kDiskSendBufferBytes);
+    disk.fd = kFirstDiskFd + static_cast<int>(disk_sockets.size());
+    disk_sockets.push_back(std::move(socket));
+  }
   launch.disks = std::move(disks);
   if (config.serial_log) launch.serial_log = config.serial_log->path;
   launch.incoming = start == Start::kIncoming;
@@ -107,6 +119,8 @@ Status Vm::start_process(const VmConfig& config, Start start, const std::string&
                      {qmp.second.get(), kQmpFd},
                      {state_fd_.get(), kStateFd},
                      {incoming.second.get(), kIncomingFd}};
+  for (size_t i = 0; i < disk_sockets.size(); ++i)
+    spawn.inherited.emplace_back(disk_sockets[i].get(), launch.disks[i].fd);
   spawn.output_fd = log_fd;
   US_ASSIGN(ChildProcess process, ChildProcess::spawn(spawn));
   process_ = std::make_unique<ChildProcess>(std::move(process));

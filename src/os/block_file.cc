@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "base/aligned_buffer.h"
@@ -18,6 +19,7 @@ namespace us {
 namespace {
 
 constexpr size_t kZeroesAtATime = 1 << 20;
+constexpr size_t kPiecesAtATime = 512;  // of the kernel's 1024 (IOV_MAX)
 
 Result<uint64_t> size_of(int fd, const std::string& path) {
   struct stat st {};
@@ -101,6 +103,28 @@ int BlockFile::write(uint64_t offset, ByteSpan data) const {
     if (n == 0) return EIO;
     data = data.subspan(static_cast<size_t>(n));
     offset += static_cast<uint64_t>(n);
+  }
+  return 0;
+}
+
+int BlockFile::write(uint64_t offset, const std::vector<ByteSpan>& pieces) const {
+  std::array<iovec, kPiecesAtATime> vectors;
+  for (size_t at = 0; at < pieces.size();) {
+    const size_t count = std::min(pieces.size() - at, vectors.size());
+    for (size_t i = 0; i < count; ++i)
+      vectors[i] = {const_cast<uint8_t*>(pieces[at + i].data()), pieces[at + i].size()};
+    const ssize_t n = ::pwritev(fd_.get(), vectors.data(), static_cast<int>(count), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return EIO;
+    auto written = static_cast<size_t>(n);
+    offset += written;
+    for (; at < pieces.size() && written >= pieces[at].size(); ++at) written -= pieces[at].size();
+    if (written == 0) continue;
+    // In the middle of a piece, which is rare: the rest of it by itself.
+    if (const int error = write(offset, pieces[at].subspan(written)); error != 0) return error;
+    offset += pieces[at].size() - written;
+    ++at;
   }
   return 0;
 }

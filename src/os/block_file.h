@@ -44,6 +44,8 @@ class BlockFile {
   // All of it without waiting for the disk, or false.
   bool read_cached(uint64_t offset, std::span<uint8_t> into) const;
   int write(uint64_t offset, ByteSpan data) const;
+  // One piece after the other, none of them empty.  Not for direct(): the pieces need not be aligned.
+  int write(uint64_t offset, const std::vector<ByteSpan>& pieces) const;
   // Everything written before is on the medium.
   int sync() const;
   // Of a file that was opened without: 0, or EAGAIN if somebody else has it.  At once.

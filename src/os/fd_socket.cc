@@ -10,14 +10,22 @@
 #include <cstring>
 
 namespace us {
+namespace {
 
-Result<UniqueFd> unix_listen(const std::string& path) {
+Result<sockaddr_un> unix_address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path)
     return fail(ErrorKind::kInput,
                 fmt::format("socket path {} is empty or longer than {}", path, sizeof address.sun_path - 1));
   std::memcpy(address.sun_path, path.data(), path.size());
+  return address;
+}
+
+}  // namespace
+
+Result<UniqueFd> unix_listen(const std::string& path) {
+  US_ASSIGN(const sockaddr_un address, unix_address(path));
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno("socket", errno);
   ::unlink(path.c_str());
@@ -33,6 +41,22 @@ Result<UniqueFd> unix_accept(int listener) {
   UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (fd || errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return fd;
   return fail_errno("accept", errno);
+}
+
+Result<UniqueFd> unix_connect(const std::string& path) {
+  US_ASSIGN(const sockaddr_un address, unix_address(path));
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return fail_errno("socket", errno);
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return fail_errno(fmt::format("connect to {}", path), errno);
+  return fd;
+}
+
+void set_send_buffer(int fd, int bytes) {
+  // The kernel doubles what it is told (socket(7)).  FORCE goes past wmem_max and needs CAP_NET_ADMIN.
+  bytes /= 2;
+  if (::setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) != 0)
+    static_cast<void>(::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes));
 }
 
 FdSocketOutcome fd_socket_read(int fd, std::span<uint8_t> into, size_t& bytes, std::vector<UniqueFd>& fds) {

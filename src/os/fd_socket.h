@@ -1,4 +1,4 @@
-// A listening unix socket, and connections over it that carry descriptors (unix(7), SCM_RIGHTS).  Non-blocking,
+// Unix stream sockets (unix(7)), and connections over them that carry descriptors (SCM_RIGHTS).  Non-blocking,
 // close-on-exec.
 #pragma once
 
@@ -16,6 +16,10 @@ namespace us {
 Result<UniqueFd> unix_listen(const std::string& path);
 // Nothing waiting: an invalid descriptor, no error.
 Result<UniqueFd> unix_accept(int listener);
+// For another program: a blocking one.
+Result<UniqueFd> unix_connect(const std::string& path);
+// How much may have been sent and not received; less if the kernel does not allow so much (net.core.wmem_max).
+void set_send_buffer(int fd, int bytes);
 
 inline constexpr size_t kFdSocketFdsMax = 16;
 

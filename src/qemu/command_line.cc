@@ -163,8 +163,9 @@ void add_disk_controller(ArgumentList& out, const VmConfig& config, size_t i) {
 // No reconnect-delay: the server goes only with this process, and QEMU with it.
 // discard=unmap, detect-zeroes=off: what the guest asks for reaches the image, and nothing else.
 std::string nbd_node(size_t i, const DiskEndpoint& disk) {
-  return fmt::format("driver=nbd,node-name=nbd{},server.type=unix,server.path={},export={},discard=unmap", i,
-                     option_value(disk.socket_path), kDiskExport);
+  const std::string server = disk.fd >= 0 ? fmt::format("server.type=fd,server.str={}", disk.fd)
+                                          : "server.type=unix,server.path=" + option_value(disk.socket_path);
+  return fmt::format("driver=nbd,node-name=nbd{},{},export={},discard=unmap", i, server, kDiskExport);
 }
 
 void add_disk(ArgumentList& out, const VmConfig& config, size_t i, const DiskEndpoint* endpoint) {

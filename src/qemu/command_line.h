@@ -3,9 +3,9 @@
 // Primary and standby get the same line but for `-incoming defer` and the descriptors' numbers, because device state
 // only loads into the same machine.  The comments in command_line.cc say why each option is there.
 //
-// Descriptors here are numbers *in QEMU*.  It inherits three kinds: the guest's RAM (a memfd as large as
-// `memory`), QEMU's end of the QMP socket and QEMU's end of each vhost-user socket.  Nothing is left in the file system
-// and nobody else can connect.
+// Descriptors here are numbers *in QEMU*.  It inherits four kinds: the guest's RAM (a memfd as large as
+// `memory`), QEMU's end of the QMP socket, QEMU's end of each vhost-user socket and its end of each disk's.  Nothing is
+// left in the file system and nobody else can connect.
 //
 // QEMU starts stopped (-S).  The caller checks the RAM blocks (ram_blocks.h), registers dirty tracking, and continues.
 #pragma once
@@ -31,6 +31,7 @@ struct QemuSocket {
 struct DiskEndpoint {
   std::string socket_path;  // of an NBD server whose export is called kDiskExport
   uint64_t bytes = 0;       // of the export
+  int fd = -1;              // an inherited descriptor that is connected to it; negative: QEMU connects by itself
 };
 inline constexpr std::string_view kDiskExport = "disk";
 

@@ -103,7 +103,7 @@ TEST(CommandLine, ServesWritableDisksOverNbdOnEveryBus) {
   launch.ram_fd = 3;
   launch.qmp.fd = 4;
   launch.firmware = "/bios";
-  launch.disks = {{"/run/m,1.disk0", 64 << 20}, {"/run/m.disk2", 1 << 30}};
+  launch.disks = {{"/run/m,1.disk0", 64 << 20}, {"/run/m.disk2", 1 << 30, 15}};
   EXPECT_THAT(
       fmt::format("{}", fmt::join(qemu_command_line(three, launch), " ")),
       HasSubstr(
@@ -114,7 +114,7 @@ TEST(CommandLine, ServesWritableDisksOverNbdOnEveryBus) {
           " -blockdev driver=file,node-name=file1,filename=/vm/r,read-only=on,auto-read-only=off"
           " -blockdev driver=raw,node-name=disk1,file=file1,read-only=on,auto-read-only=off"
           " -device ahci,bus=pcie.0,addr=19,id=ahci1 -device ide-hd,bus=ahci1.0,drive=disk1,id=ahci-disk1"
-          " -blockdev driver=nbd,node-name=nbd2,server.type=unix,server.path=/run/m.disk2,export=disk,discard=unmap"
+          " -blockdev driver=nbd,node-name=nbd2,server.type=fd,server.str=15,export=disk,discard=unmap"
           " -blockdev driver=qcow2,node-name=disk2,file=nbd2,discard=unmap"
           " -device virtio-scsi-pci,bus=pcie.0,addr=1a,disable-legacy=on,id=scsi2"
           " -device scsi-hd,bus=scsi2.0,drive=disk2,id=scsi-disk2,cyls=2080,heads=16,secs=63,werror=report,"

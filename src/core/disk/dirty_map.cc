@@ -162,6 +162,7 @@ void DirtyMap::mark_all() {
 
 void DirtyMap::end_session() {
   written_.clear();
+  next_look_ = {};
   lasting_ = marked_;
   resyncing_ = GranuleSet(marked_.granules());
 }
@@ -172,12 +173,19 @@ void DirtyMap::unmark(uint64_t g) {
 }
 
 void DirtyMap::clear_applied(Epoch applied, Epoch synced, Epoch running) {
+  if (running < next_look_) return;
+  Epoch oldest = running;
   std::erase_if(written_, [&](const auto& entry) {
     const auto& [g, last] = entry;
-    if (last > applied || last > synced || running.value() - last.value() < keep_epochs_) return false;
+    if (last > applied || last > synced || running.value() - last.value() < keep_epochs_) {
+      oldest = std::min(oldest, last);
+      return false;
+    }
     if (!lasting_.test(g)) unmark(g);
     return true;
   });
+  // Nothing can be idle for long enough before; and a few at a time are not worth the look.
+  next_look_ = Epoch(oldest.value() + keep_epochs_ + keep_epochs_ / 16);
 }
 
 const GranuleSet& DirtyMap::begin_resync() {

@@ -116,6 +116,8 @@ class DirtyMap {
   // They may or may not have been written.
   void on_update_failed();
 
+  // Something has been written in this session, and its mark is not taken back.
+  bool awaits_confirmation() const { return !written_.empty(); }
   const GranuleSet& marked() const { return marked_; }
   // Only a resynchronisation takes that mark back.
   bool is_lasting(uint64_t granule) const { return lasting_.test(granule); }
@@ -135,6 +137,7 @@ class DirtyMap {
   GranuleSet resyncing_;  // part of lasting_: what the resynchronisation under way takes back
   // The last epoch of this session that wrote to a granule.  What is marked is here or lasting, or both.
   std::unordered_map<uint64_t, Epoch> written_;
+  Epoch next_look_;                // clear_applied() need not look at all of them before
   std::vector<bool> block_dirty_;  // differs from what was last written
   bool wanted_ = false;            // a mark is waited for
   struct InFlight {

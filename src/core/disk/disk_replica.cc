@@ -14,6 +14,9 @@ constexpr uint64_t kDirectOpWrites = 256;
 constexpr uint64_t kDirectSyncBytes = 64u << 20;
 // An honest primary has fewer open (DiskAudit).
 constexpr size_t kAuditsMax = 64;
+// More than this share of the limit of what is staged does not wait for a larger batch.  Far below the primary's
+// window, which must not be full of what waits here.
+constexpr uint64_t kStagedShareThatWaits = 32;
 
 tl::unexpected<Error> bad(std::string what) { return fail(ErrorKind::kProtocol, "disk: " + std::move(what)); }
 
@@ -197,11 +200,11 @@ std::optional<DiskReplica::Progress> DiskReplica::poll_progress() {
 
 // ---- what to do ----
 
-std::optional<DiskReplica::Op> DiskReplica::next_op() {
+std::optional<DiskReplica::Op> DiskReplica::next_op(bool eager) {
   US_CHECK(doing_ == Doing::kNothing);
   if (given_up_ || lost_) return drop_and_let_go();
   if (failed_ || broken_) return std::nullopt;
-  return choose();
+  return choose(eager || !open_ || ending_ || staged_.bytes() >= bytes_max_ / kStagedShareThatWaits);
 }
 
 // The record says so once nothing is missing on the image any more.
@@ -213,7 +216,7 @@ void DiskReplica::end_when_applied() {
   want_record(*ended);
 }
 
-std::optional<DiskReplica::Op> DiskReplica::choose() {
+std::optional<DiskReplica::Op> DiskReplica::choose(bool eager) {
   end_when_applied();
   if (shared_ && !holds_ && (finishing_ || !wanted_records_.empty())) {
     doing_ = Doing::kTake;
@@ -246,7 +249,7 @@ std::optional<DiskReplica::Op> DiskReplica::choose() {
     doing_ = Doing::kAudit;
     return ReadGranule{range_of(audits_.front().granule), audits_.front().over};
   }
-  if (batch) applier_->begin(std::move(*staged_.take_batch()));
+  if (batch && eager) applier_->begin(std::move(*staged_.take_batch()));
   if (auto op = applier_op()) return op;
   if (auto update = map_.poll_update()) return map_op(Doing::kMap, std::move(*update));
   if (!holds_ || open_ || live_) return std::nullopt;

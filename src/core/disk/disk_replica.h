@@ -132,8 +132,9 @@ class DiskReplica {
   using Op = std::variant<WriteRecordFile, WriteMap, WriteImage, ReadGranule, SyncImage, WriteJournal, SyncJournal,
                           TakeImage, LetGo>;
   // One at a time; nullopt: nothing to do now, or the last one failed and waits for retry().  Ask again after any
-  // input.
-  std::optional<Op> next_op();
+  // input.  Not `eager`: committed epochs may go on waiting for later ones, to be applied as one batch, which costs two
+  // syncs whatever is in it; but not when much waits, and not when the session has ended.
+  std::optional<Op> next_op(bool eager = true);
   void on_op_done();
   void on_read(uint64_t sum);
   void on_taken(const ImageRecord& in_file);
@@ -191,7 +192,7 @@ class DiskReplica {
   std::optional<Op> drop_and_let_go();
   void lose();
   void want_record(ImageRecord next) { wanted_records_.push_back(std::move(next)); }
-  std::optional<Op> choose();
+  std::optional<Op> choose(bool eager);
   DiskRange range_of(uint64_t granule) const;
   Status queue_audit(uint64_t granule, uint64_t sum);
   bool wants_batch() const;

@@ -41,6 +41,9 @@
 
 namespace us {
 
+// Records that are sent before the end of their epoch.
+inline constexpr uint64_t kStreamBytesAtOnce = 128 * 1024;
+
 // Of a granule's bytes, to compare it (XXH3-64).
 uint64_t granule_sum(ByteSpan bytes);
 
@@ -73,6 +76,12 @@ class DiskSource {
   // For a sync of the local image: call over() before it begins, and on_local_sync() with that once it has succeeded.
   Epoch over() const { return over_; }
   void on_local_sync(Epoch over);
+  // Nothing but a sync of the local image keeps marks from going; those of the first synchronisation, or later ones.
+  bool awaits_local_sync() const {
+    return state_ == State::kFollowed && durable_ >= first_ && synced_ < durable_ &&
+           (!marks_confirmed_ || map_.awaits_confirmation());
+  }
+  bool marks_confirmed() const { return marks_confirmed_; }
   // poll_update() and its answers are the owner's business.
   DirtyMap& map() { return map_; }
   const DirtyMap& map() const { return map_; }
@@ -120,6 +129,12 @@ class DiskSource {
   };
   std::optional<StreamItem> poll_stream();
   bool has_stream() const { return !direct_.empty() || log_.has_records() || !audit_sums_.empty(); }
+  // It is worth sending now.  The records of an epoch are not needed there before its end, and to send each when it
+  // comes would wake a thread here and two there for every small write.
+  bool wants_sender() const {
+    return !direct_.empty() || !audit_sums_.empty() || log_.unpolled_bytes() >= kStreamBytesAtOnce ||
+           (state_ != State::kFollowed && log_.has_records());
+  }
 
   // ---- what an operator asks ----
   DiskIndex disk() const { return disk_; }

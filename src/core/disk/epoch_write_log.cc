@@ -9,6 +9,7 @@ void EpochWriteLog::begin_session(Epoch running) {
   unapplied_bytes_ = 0;
   records_.clear();
   polled_ = 0;
+  unpolled_bytes_ = 0;
 }
 
 void EpochWriteLog::append(const DiskWrite& write) {
@@ -19,6 +20,7 @@ void EpochWriteLog::append(const DiskWrite& write) {
     running_.bytes += part.data.size();
     running_.charged += charge;
     unapplied_bytes_ += charge;
+    unpolled_bytes_ += part.data.size();
     records_.push_back({disk_, running_.epoch, std::move(part)});
   }
 }
@@ -35,6 +37,7 @@ std::optional<WriteRecord> EpochWriteLog::poll() {
   WriteRecord record = std::move(records_.front());
   records_.pop_front();
   ++polled_;
+  unpolled_bytes_ -= record.write.data.size();
   return record;
 }
 

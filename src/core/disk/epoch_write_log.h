@@ -51,6 +51,7 @@ class EpochWriteLog {
   // How many records there have been, and how many of them have been polled: a place between two.
   uint64_t appended() const { return polled_ + records_.size(); }
   uint64_t polled() const { return polled_; }
+  uint64_t unpolled_bytes() const { return unpolled_bytes_; }  // of the data of those that wait
 
   // Epochs that are over, only.
   void on_applied(Epoch epoch);
@@ -75,6 +76,7 @@ class EpochWriteLog {
   uint64_t unapplied_bytes_ = 0;
   std::deque<WriteRecord> records_;  // not polled yet
   uint64_t polled_ = 0;
+  uint64_t unpolled_bytes_ = 0;
 };
 
 }  // namespace us

@@ -63,6 +63,18 @@ TEST_F(EpochWriteLogTest, OneConfirmationMayCoverSeveralEpochs) {
   EXPECT_EQ(log.applied(), Epoch(2)) << "a late one changes nothing";
 }
 
+TEST_F(EpochWriteLogTest, ItKnowsHowMuchWaitsToBeSent) {
+  log.append(filled(0, 1000, 1));
+  log.append(filled(5000, 500, 2));
+  EXPECT_EQ(log.unpolled_bytes(), 1500u);
+  ASSERT_TRUE(log.poll());
+  EXPECT_EQ(log.unpolled_bytes(), 500u);
+  log.cut();
+  EXPECT_EQ(log.unpolled_bytes(), 500u) << "a cut sends nothing by itself";
+  log.begin_session(Epoch(1));
+  EXPECT_EQ(log.unpolled_bytes(), 0u);
+}
+
 TEST_F(EpochWriteLogTest, ANewSessionStartsFromNothing) {
   log.append(filled(0, 1000, 1));
   log.cut();

@@ -32,7 +32,7 @@ class ResyncPlan {
     kMarked,   // copy the granules in `what`
     kCompare,  // compare the granules in `what`, copy those that differ
   };
-  ResyncPlan(const DirtyMapShape& shape, GranuleSet what, Mode mode, uint32_t answers_max = 64);
+  ResyncPlan(const DirtyMapShape& shape, GranuleSet what, Mode mode, uint32_t answers_max = 256);
 
   enum class Action : uint8_t { kCopy, kCompare };
   struct Step {

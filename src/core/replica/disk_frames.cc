@@ -7,38 +7,54 @@ namespace {
 
 constexpr size_t kSumBytes = 16;
 constexpr size_t kAnswerBytes = 9;
+constexpr size_t kFrameBytesAtFirst = 64 * 1024;
 static_assert(kWriteRecordHeadBytes + kWriteRecordDataMax <= kDiskFrameBytesMax);
 
 tl::unexpected<Error> bad(const char* what) { return fail(ErrorKind::kProtocol, std::string("disk: ") + what); }
 
-// Collects items of one kind until a frame is full.
+// Collects items of one kind until a frame is full.  In the frame itself: what encode() would copy into it is most of
+// what a guest writes.
 class Packer {
  public:
   Packer(DiskIndex disk, uint16_t version, std::vector<Bytes>& out) : disk_(disk), version_(version), out_(out) {}
   ~Packer() { flush(); }
   void add_record(const WriteRecord& record) {
-    if (!sums_.empty() || records_.size() + kWriteRecordHeadBytes + record.write.data.size() > kDiskFrameBytesMax)
-      flush();
-    us::encode(record, records_);
+    us::encode(record, frame_for(FrameType::kDiskRecords, kWriteRecordHeadBytes + record.write.data.size()));
   }
   void add_sum(const DiskSource::Sum& sum) {
-    if (!records_.empty() || sums_.size() + kSumBytes > kDiskFrameBytesMax) flush();
-    ByteWriter w(sums_);
+    ByteWriter w(frame_for(FrameType::kDiskSums, kSumBytes));
     w.le(sum.granule);
     w.le(sum.sum);
   }
 
  private:
+  // With room for so many bytes of an item.
+  Bytes& frame_for(FrameType type, size_t item) {
+    if (builder_ && (type_ != type || items_ + item > kDiskFrameBytesMax)) flush();
+    if (!builder_) {
+      type_ = type;
+      items_ = 0;
+      frame_ = Bytes();
+      frame_.reserve(std::clamp<size_t>(2 * item, kFrameBytesAtFirst, kDiskFrameBytesMax) + kFrameHeaderBytes + 1);
+      builder_.emplace(frame_, type, version_);
+      ByteWriter(frame_).le(disk_.value());  // the first field of both messages (wire.cc)
+    }
+    items_ += item;
+    return frame_;
+  }
   void flush() {
-    if (!records_.empty()) out_.push_back(encode(DiskRecords{disk_, records_}, version_));
-    if (!sums_.empty()) out_.push_back(encode(DiskSums{disk_, sums_}, version_));
-    records_.clear();
-    sums_.clear();
+    if (!builder_) return;
+    builder_->finish();
+    builder_.reset();
+    out_.push_back(std::move(frame_));
   }
   DiskIndex disk_;
   uint16_t version_;
   std::vector<Bytes>& out_;
-  Bytes records_, sums_;
+  FrameType type_ = FrameType::kDiskRecords;
+  size_t items_ = 0;  // bytes of them in frame_
+  Bytes frame_;
+  std::optional<FrameBuilder> builder_;
 };
 
 }  // namespace

@@ -418,6 +418,50 @@ TEST(DiskSession, HostileRecordsAreRefused) {
   EXPECT_LE(pair.replica->waiting_bytes(), kWindow);
 }
 
+// In a session whose epoch 2, with 512 bytes, has committed.
+void commit_a_little(Pair& pair) {
+  pair.standby(record_of(1, ImageState::kConsistent, kGeneration), DirtyMap(shape_of(1)));
+  ASSERT_TRUE(pair.attach(Epoch{1}));
+  pair.resynchronise();
+  pair.commit(Epoch{1}, pair.cut());
+  pair.write(filled(0, 512, 1));
+  ASSERT_TRUE(pair.replica->check(Epoch{2}, pair.cut()));
+  pair.replica->commit(Epoch{2});
+}
+
+TEST(DiskSession, ASmallBatchMayWaitForMoreButNotIfMuchWaits) {
+  Pair pair;
+  commit_a_little(pair);
+  EXPECT_FALSE(pair.replica->next_op(false));
+  EXPECT_FALSE(pair.replica->settled());
+  pair.write(filled(512, kWindow / 32, 2));  // of the running epoch: it fills the primary's window all the same
+  pair.ship();
+  const auto op = pair.replica->next_op(false);
+  ASSERT_TRUE(op && std::holds_alternative<DiskReplica::WriteJournal>(*op));
+  pair.replica->on_op_done();
+  EXPECT_TRUE(pair.replica->next_op(false)) << "what has begun goes on";
+}
+
+TEST(DiskSession, ASmallBatchDoesNotWaitForMoreOnceTheSessionHasEnded) {
+  Pair pair;
+  commit_a_little(pair);
+  EXPECT_FALSE(pair.replica->next_op(false));
+  pair.replica->end_session();
+  EXPECT_TRUE(pair.replica->next_op(false));
+}
+
+TEST(DiskSession, RecordsOfTheRunningEpochAreSentWhenTheyAreManyOrTheEpochIsOver) {
+  Pair pair;
+  commit_a_little(pair);
+  pair.write(filled(0, 4096, 1));
+  EXPECT_TRUE(pair.source.has_stream());
+  EXPECT_FALSE(pair.source.wants_sender());
+  for (uint64_t sent = 4096; sent < kStreamBytesAtOnce; sent += 4096) pair.write(filled(0, 4096, 1));
+  EXPECT_TRUE(pair.source.wants_sender());
+  pair.ship();
+  EXPECT_FALSE(pair.source.has_stream());
+}
+
 TEST(DiskSession, AFailedWriteIsRepeatedAndAFailedFinalSyncEndsTheSession) {
   Pair pair;
   pair.standby(record_of(1, ImageState::kConsistent, kGeneration), DirtyMap(shape_of(1)));
