@@ -57,6 +57,23 @@ TEST_F(BlockFileTest, ReadsBackWhatWasWrittenDirectOrNot) {
   }
 }
 
+TEST_F(BlockFileTest, ManyPiecesAreWrittenOneBehindTheOther) {
+  BlockFile file = open(false);
+  const AlignedBuffer data = pattern(600'000);
+  std::vector<ByteSpan> pieces;
+  size_t used = 0;
+  for (size_t i = 0; i < 1100; ++i) {  // more than one system call takes
+    pieces.push_back(data.span().subspan(used, 1 + i % 997));
+    used += pieces.back().size();
+  }
+  ASSERT_LE(used, data.size());
+  EXPECT_EQ(file.write(100, pieces), 0);
+  EXPECT_TRUE(std::ranges::equal(content(file, 100, used).span(), data.span().first(used)));
+  EXPECT_EQ(content(file, 99, 1).data()[0], 0);
+  EXPECT_EQ(content(file, 100 + used, 1).data()[0], 0);
+  EXPECT_EQ(file.write(0, std::vector<ByteSpan>{}), 0);
+}
+
 TEST_F(BlockFileTest, ASecondWriterIsRefusedUntilTheFirstLetsGo) {
   {
     BlockFile first = open();
