@@ -490,7 +490,7 @@ TEST_F(DisksTest, AfterATidyEndEitherImageStartsTheVmAndThenTheOtherDoesNot) {
   const Status ends = standby->end(next_epoch, *barrier);
   ASSERT_TRUE(ends) << ends.error().message;
   ASSERT_TRUE(eventually([&] { return standby->ended(); }));
-  ASSERT_TRUE(primary->sync_images());
+  ASSERT_TRUE(primary->sync_images(true));
   const Status marked = primary->mark_ended({Generation(1), kSession, next_epoch});
   ASSERT_TRUE(marked) << marked.error().message;
   client.reset();
