@@ -288,7 +288,7 @@ TEST(Receiver, ConnectionsShareTheMemoryWhoeverCameFirst) {
     // Its sender fills every window, and nobody takes the bytes.
     for (int turns = 0; turns < 1000; ++turns) {
       const AckOut ack = receiver.take_ack(buffer, now);
-      const uint32_t window = std::min<uint32_t>(uint32_t{ack.window} << 7, bytes.size());
+      const uint32_t window = std::min(uint32_t{ack.window} << 7, static_cast<uint32_t>(bytes.size()));
       if (window == 0) break;
       Segment segment;
       segment.flags = tcp_flag::kAck;
