@@ -216,6 +216,8 @@ void DiskSource::on_copied(const Step& step, DataSlice bytes) {
 void DiskSource::on_compared(const Step& step, uint64_t sum) {
   if (!current(step)) return;
   if (state_ == State::kFollowed) {
+    // A write there may have failed since this step was taken, while it waited for the range.
+    if (map_.is_lasting(step.what.granule)) return audit_->on_read_failed(step.what.granule);
     audit_->on_read(step.what.granule);
     audit_sums_.push_back({log_.appended(), {step.what.granule, sum}});
     return;

@@ -337,13 +337,18 @@ TEST(DiskSession, AnAuditLeavesOutWhereAWriteHasFailedAndRefusesAnswersNobodyAsk
   const auto step = pair.source.poll_step();
   ASSERT_TRUE(step);
   pair.source.on_read_failed(*step);
+  const auto late = pair.source.poll_step();
+  ASSERT_TRUE(late);
+  pair.source.on_write_failed(late->what.range);  // it was done before this step got the range
+  pair.mine[late->what.range.start] ^= 1;
+  pair.source.on_compared(*late, granule_sum(ByteSpan(pair.mine).subspan(late->what.range.start, kGranule)));
   for (int i = 0; i < 10 && !pair.source.audit()->finished(); ++i) {
     pair.read_steps();
     pair.ship();
     pair.work();
   }
   EXPECT_TRUE(pair.source.audit()->finished());
-  EXPECT_EQ(pair.source.audit()->result().left_out, 2u);
+  EXPECT_EQ(pair.source.audit()->result().left_out, 3u);
   EXPECT_EQ(pair.source.audit()->result().differing, 0u);
   // And a standby does not keep more of them than was agreed.
   Status taken;
