@@ -343,6 +343,7 @@ void PrimaryNode::end_guest() {
   const PrimaryState state = core_.state();
   const bool linked =
       state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
+  core_.on_guest_ending();
   end_told_ = linked && sender_;
   if (end_told_) sender_->send(GuestEnded{GuestEnd::kShutdown, ""});
   end_acked_ = !linked;

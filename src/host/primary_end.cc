@@ -85,6 +85,7 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
   const PrimaryState state = coordinator_->state();
   const bool linked =
       state == PrimaryState::kProtected || state == PrimaryState::kSyncing || state == PrimaryState::kHandingOver;
+  coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ending(); });
   if (linked && sender_) sender_->send_message(GuestEnded{reason, text});
   // At once, not after the standby's answer: a standby that cannot be told asks the arbiter soon.
   const Status marked = context_.arbiter->mark_ended(coordinator_->view().generation, text);
@@ -93,7 +94,6 @@ std::optional<RoleOutcome> Primary::end_guest(GuestEnd reason, const std::string
       linked && sender_ && await(kGuestEndAckTimeout, [this] { return coordinator_->view().guest_end_acked; });
   if (linked && sender_ && !told)
     spdlog::error("the standby did not confirm that the VM has ended; it may start it again from its last epoch");
-  // From here on the standby owes no sign of life.
   coordinator_->with_core([](PrimaryCore& core) { core.on_guest_ended(); });
   const std::optional<Epoch> last = told ? end_disks() : std::nullopt;
   // Who could still take over needs shared images as they are.

@@ -149,7 +149,8 @@ bool PrimaryCore::on_copy_dropped() {
 }
 
 std::optional<Generation> PrimaryCore::poll_claim() {
-  if (!awaiting_arbiter() || claim_pending_ || claim_at_ == Instant::far_future() || claim_at_ > last_deadline_)
+  if (ending_ || !awaiting_arbiter() || claim_pending_ || claim_at_ == Instant::far_future() ||
+      claim_at_ > last_deadline_)
     return std::nullopt;
   claim_pending_ = true;
   return claiming_;
@@ -222,6 +223,7 @@ void PrimaryCore::on_fatal() {
 
 void PrimaryCore::on_deadline(Instant now) {
   last_deadline_ = now;
+  if (ending_) return;
   if (state_ == PrimaryState::kSyncing && now - last_heard_ >= config_.sync_timeout) on_link_lost(now);
   if (state_ == PrimaryState::kProtected || state_ == PrimaryState::kHandingOver) {
     if (now - last_heard_ >= config_.detection) {
@@ -238,6 +240,7 @@ void PrimaryCore::on_deadline(Instant now) {
 }
 
 Instant PrimaryCore::next_deadline() const {
+  if (ending_) return Instant::far_future();
   switch (state_) {
     case PrimaryState::kSyncing:
       return last_heard_ + config_.sync_timeout;

@@ -77,6 +77,8 @@ class PrimaryCore {
   void on_handover_go_sent(Instant now);      // after this the standby may run; nothing is released any more
   void on_handover_done(Instant now);
   void on_handover_aborted(Instant now);  // the standby could not; its generation is spent
+  // The guest has ended, and the standby is told: from here on its silence says nothing, and no claim is made.
+  void on_guest_ending() { ending_ = true; }
   void on_guest_ended();
   void on_fatal();  // QEMU died: resign, the standby may go on at once
 
@@ -127,6 +129,7 @@ class PrimaryCore {
   bool link_intact_ = false;
   bool final_cut_ = false;
   bool covered_ = false;
+  bool ending_ = false;
   bool condemned_ = false;
   Instant condemned_at_;
   std::string reason_;

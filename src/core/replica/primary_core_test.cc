@@ -371,6 +371,19 @@ TEST(PrimaryCore, ComesBackToTheHandOverWhenTheStandbyIsHeardAgain) {
 
 // ---- ends ----
 
+TEST(PrimaryCore, WhoseGuestIsEndingTakesTheStandbysSilenceForWhatItIs) {
+  Primary p;
+  p.protect(0);
+  p.core.on_guest_ending();
+  EXPECT_EQ(p.claim_at(10'000), std::nullopt);
+  EXPECT_EQ(p.core.state(), PrimaryState::kProtected);
+  EXPECT_EQ(p.core.next_deadline(), Instant::far_future());
+  p.core.on_link_lost(at(10'001));
+  EXPECT_EQ(p.claim_at(20'000), std::nullopt);
+  p.core.on_guest_ended();
+  EXPECT_EQ(p.core.state(), PrimaryState::kEnded);
+}
+
 TEST(PrimaryCore, AfterTheEndNothingIsReleasedOrClaimed) {
   for (const auto end : {&PrimaryCore::on_guest_ended, &PrimaryCore::on_fatal}) {
     Primary p;
