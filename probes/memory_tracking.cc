@@ -126,29 +126,44 @@ Result<double> scan_ms_per_gb(PageWriter& writer, DirtyTracker& tracker) {
   return best.to_millis_f() * kPerGb;
 }
 
-// Nothing wrong: `ms_per_gb` is set.
-std::optional<std::string> check_tracking(TrackerChoice choice, double& ms_per_gb) {
-  auto ram = GuestRam::create(kTrackedPages * kPageSize);
-  if (!ram) return ram.error().message;
-  PageWriter writer(ram->base());
-  if (!writer.started()) return fmt::format("fork: {}", std::strerror(errno));
-  // Some pages are there before tracking begins, the others come during it.
-  for (uint32_t page = 0; page < 16; ++page)
-    if (!writer.write_page(page)) return "the child process did not answer";
-  auto chosen = attach_tracker(choice, writer.pid(), *ram);
-  if (!chosen) return chosen.error().message;
-  const std::unique_ptr<DirtyTracker> tracker = std::move(chosen->tracker);
+struct Tracking {
+  std::string wrong;   // empty: nothing
+  bool begun = false;  // the tracker could be attached
+  double ms_per_gb = 0;
+};
+
+// A tracker that is attached to a writer, and what it says.
+void check_scans(PageWriter& writer, DirtyTracker& tracker, Tracking& out) {
   std::vector<DirtyRun> first;  // may name any page
-  if (const Status scanned = tracker->scan(first); !scanned) return scanned.error().message;
+  if (const Status scanned = tracker.scan(first); !scanned) out.wrong = scanned.error().message;
   const std::vector<std::vector<uint64_t>> rounds = {{3, 4, 700}, {}, {4}, {0, 15, 16, 700, 1023}, {}};
   std::set<uint64_t> known;
   for (uint64_t page = 0; page < 16; ++page) known.insert(page);
   for (const auto& pages : rounds)
-    if (auto wrong = check_round(writer, *tracker, pages, known)) return wrong;
-  const Result<double> cost = scan_ms_per_gb(writer, *tracker);
-  if (!cost) return cost.error().message;
-  ms_per_gb = *cost;
-  return std::nullopt;
+    if (out.wrong.empty()) out.wrong = check_round(writer, tracker, pages, known).value_or("");
+  if (!out.wrong.empty()) return;
+  const Result<double> cost = scan_ms_per_gb(writer, tracker);
+  if (cost)
+    out.ms_per_gb = *cost;
+  else
+    out.wrong = cost.error().message;
+}
+
+Tracking check_tracking(TrackerChoice choice) {
+  Tracking out;
+  auto ram = GuestRam::create(kTrackedPages * kPageSize);
+  if (!ram) return {ram.error().message};
+  PageWriter writer(ram->base());
+  if (!writer.started()) return {fmt::format("fork: {}", std::strerror(errno))};
+  // Some pages are there before tracking begins, the others come during it.
+  for (uint32_t page = 0; page < 16; ++page)
+    if (!writer.write_page(page)) return {"the child process did not answer"};
+  auto chosen = attach_tracker(choice, writer.pid(), *ram);
+  if (!chosen) return {chosen.error().message};
+  const std::unique_ptr<DirtyTracker> tracker = std::move(chosen->tracker);
+  out.begun = true;
+  check_scans(writer, *tracker, out);
+  return out;
 }
 
 std::string missing_features(uint64_t features) {
@@ -252,18 +267,22 @@ Finding probe_ptrace() {
 
 Finding probe_dirty_tracking() {
   Finding out{"dirty tracking", "copying exactly the pages that the guest wrote in an epoch", Verdict::kOk, "", ""};
-  double ms_per_gb = 0;
-  const auto wrong = check_tracking(TrackerChoice::kUserfaultfd, ms_per_gb);
-  if (!wrong) {
-    out.evidence = exact_text(ms_per_gb);
+  const Tracking tracking = check_tracking(TrackerChoice::kUserfaultfd);
+  if (tracking.wrong.empty()) {
+    out.evidence = exact_text(tracking.ms_per_gb);
     return out;
   }
-  out.evidence = *wrong;
-  out.verdict = Verdict::kUnexpected;
-  out.advice = "do not protect a VM on this kernel; please report its version";
+  out.evidence = tracking.wrong;
+  if (tracking.begun) {
+    out.verdict = Verdict::kUnexpected;
+    out.advice = "do not protect a VM on this kernel; please report its version";
+    return out;
+  }
+  out.verdict = Verdict::kMissing;
+  out.advice = kNeedsKernel;
   for (const Finding& part : {probe_userfaultfd(), probe_pagemap_scan(), probe_ptrace()}) {
     if (is_usable(part.verdict)) continue;
-    out.verdict = part.verdict;
+    if (part.verdict != Verdict::kUnexpected) out.verdict = part.verdict;
     out.advice = fmt::format("see {} above", part.probe);
     break;
   }
@@ -278,30 +297,36 @@ Finding probe_soft_dirty() {
     out.advice = "a kernel with CONFIG_MEM_SOFT_DIRTY (Debian's have it), or Linux 6.7 or later";
     return out;
   }
-  double ms_per_gb = 0;
-  if (const auto wrong = check_tracking(TrackerChoice::kSoftDirty, ms_per_gb)) {
+  const Tracking tracking = check_tracking(TrackerChoice::kSoftDirty);
+  if (!tracking.wrong.empty()) {
     out.verdict = Verdict::kUnexpected;
-    out.evidence = *wrong;
+    out.evidence = tracking.wrong;
     out.advice = "mend what it says, or use Linux 6.7 or later";
     return out;
   }
-  out.evidence = exact_text(ms_per_gb);
+  out.evidence = exact_text(tracking.ms_per_gb);
   return out;
 }
 
-std::vector<Finding> judge_tracking(std::vector<Finding> fast, Finding slow) {
+std::vector<Finding> judge_tracking(std::vector<Finding> fast, Finding slow, DirtyTrackerChoice choice) {
   const bool fast_works = std::all_of(fast.begin(), fast.end(), [](const Finding& f) { return is_usable(f.verdict); });
+  const bool fast_is_wrong = fast.back().verdict == Verdict::kUnexpected;
   const bool slow_works = is_usable(slow.verdict);
   for (Finding& finding : fast) {
-    if (is_usable(finding.verdict) || !slow_works) continue;
-    finding.verdict = Verdict::kDegraded;
-    finding.advice = "soft-dirty bits are used instead, and are slower; " + finding.advice;
+    if (is_usable(finding.verdict)) continue;
+    if (choice == DirtyTrackerChoice::kSoftDirty) {
+      finding = {finding.probe, finding.purpose, Verdict::kOk,
+                 finding.evidence + "; not needed, the VM file says soft-dirty", ""};
+    } else if (fast_is_wrong && slow_works) {
+      finding.advice =
+          "write dirty_tracker = \"soft-dirty\" into the VM file; please report the version of this kernel";
+    } else if (slow_works && choice == DirtyTrackerChoice::kAuto) {
+      finding.verdict = Verdict::kDegraded;
+      finding.advice = "soft-dirty bits are used instead, and are slower; " + finding.advice;
+    }
   }
-  if (fast_works && !slow_works) {
-    slow.verdict = Verdict::kOk;
-    slow.evidence += "; not needed, userfaultfd works";
-    slow.advice.clear();
-  }
+  if (!slow_works && fast_works && choice != DirtyTrackerChoice::kSoftDirty)
+    slow = {slow.probe, slow.purpose, Verdict::kOk, slow.evidence + "; not needed, userfaultfd works", ""};
   fast.push_back(std::move(slow));
   return fast;
 }

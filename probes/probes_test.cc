@@ -20,6 +20,7 @@ namespace us::probes {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 // A macro, because GTEST_SKIP leaves the function it stands in.
 #define EXPECT_HOLDS_HERE(finding)                                                                 \
@@ -127,23 +128,49 @@ TEST(Probes, MemoryIsComparedWithWhatAStandbyMayUse) {
   EXPECT_EQ(judge_memory(2 * kGiB, kGiB).evidence, "2048 MiB available, 1280 MiB wanted");
 }
 
+const Finding kTracks{"a", "x", Verdict::kOk, "seen", ""};
+const Finding kCannotTrack{"b", "x", Verdict::kMissing, "not seen", "upgrade"};
+const Finding kTracksWrongly{"c", "x", Verdict::kUnexpected, "wrote 1, said 2", "do not protect a VM on this kernel"};
+
+std::vector<Verdict> judged(const std::vector<Finding>& fast, const Finding& slow,
+                            DirtyTrackerChoice choice = DirtyTrackerChoice::kAuto) {
+  std::vector<Verdict> out;
+  for (const Finding& finding : judge_tracking(fast, slow, choice)) {
+    out.push_back(finding.verdict);
+    EXPECT_EQ(finding.verdict == Verdict::kOk, finding.advice.empty()) << finding.advice;
+  }
+  return out;
+}
+
 TEST(Probes, OneDirtyTrackerThatWorksIsEnough) {
-  const Finding good{"a", "x", Verdict::kOk, "seen", ""};
-  const Finding bad{"b", "x", Verdict::kMissing, "not seen", "upgrade"};
-  const auto verdicts = [](const std::vector<Finding>& findings) {
-    std::vector<Verdict> out;
-    for (const Finding& finding : findings) {
-      out.push_back(finding.verdict);
-      EXPECT_EQ(finding.verdict == Verdict::kOk, finding.advice.empty());
-    }
-    return out;
-  };
+  using enum Verdict;
   using testing::ElementsAre;
-  EXPECT_THAT(verdicts(judge_tracking({good, good}, good)), ElementsAre(Verdict::kOk, Verdict::kOk, Verdict::kOk));
-  EXPECT_THAT(verdicts(judge_tracking({good, good}, bad)), ElementsAre(Verdict::kOk, Verdict::kOk, Verdict::kOk));
-  EXPECT_THAT(verdicts(judge_tracking({good, bad}, good)), ElementsAre(Verdict::kOk, Verdict::kDegraded, Verdict::kOk));
-  EXPECT_THAT(verdicts(judge_tracking({good, bad}, bad)),
-              ElementsAre(Verdict::kOk, Verdict::kMissing, Verdict::kMissing));
+  EXPECT_THAT(judged({kTracks, kTracks}, kTracks), ElementsAre(kOk, kOk, kOk));
+  EXPECT_THAT(judged({kTracks, kTracks}, kCannotTrack), ElementsAre(kOk, kOk, kOk));
+  EXPECT_THAT(judged({kTracks, kCannotTrack}, kTracks), ElementsAre(kOk, kDegraded, kOk));
+  EXPECT_THAT(judged({kTracks, kCannotTrack}, kCannotTrack), ElementsAre(kOk, kMissing, kMissing));
+}
+
+TEST(Probes, ADirtyTrackerThatTheVmFileNamesMustWork) {
+  using enum Verdict;
+  using testing::ElementsAre;
+  const auto soft_dirty = DirtyTrackerChoice::kSoftDirty, userfaultfd = DirtyTrackerChoice::kUserfaultfd;
+  EXPECT_THAT(judged({kTracks, kCannotTrack}, kTracks, soft_dirty), ElementsAre(kOk, kOk, kOk));
+  EXPECT_THAT(judged({kTracks, kTracks}, kCannotTrack, soft_dirty), ElementsAre(kOk, kOk, kMissing));
+  EXPECT_THAT(judged({kTracks, kCannotTrack}, kTracks, userfaultfd), ElementsAre(kOk, kMissing, kOk));
+  EXPECT_THAT(judged({kTracks, kTracks}, kCannotTrack, userfaultfd), ElementsAre(kOk, kOk, kOk));
+}
+
+// The engine would take it, not the one that works.
+TEST(Probes, AFastDirtyTrackerThatIsWrongIsNotMadeUpFor) {
+  using enum Verdict;
+  using testing::ElementsAre;
+  EXPECT_THAT(judged({kTracks, kTracksWrongly}, kTracks), ElementsAre(kOk, kUnexpected, kOk));
+  EXPECT_THAT(judged({kTracks, kTracksWrongly}, kCannotTrack), ElementsAre(kOk, kUnexpected, kMissing));
+  EXPECT_THAT(judged({kTracks, kTracksWrongly}, kTracks, DirtyTrackerChoice::kSoftDirty), ElementsAre(kOk, kOk, kOk));
+  const std::vector<Finding> findings = judge_tracking({kTracksWrongly}, kTracks, DirtyTrackerChoice::kAuto);
+  EXPECT_THAT(findings[0].advice, HasSubstr("dirty_tracker = \"soft-dirty\""));
+  EXPECT_THAT(findings[0].advice, Not(HasSubstr("do not protect"))) << "two answers that contradict each other";
 }
 
 TEST(Probes, AcceleratorFallbackIsDegradedUnlessWanted) {

@@ -19,6 +19,20 @@ namespace {
 // badly overloaded may need seconds.
 constexpr Duration kQemuTimeout = Duration::seconds(10);
 
+// What the guest's own writes to the same ports do: SLP_EN with sleep type 0 to PM1a_CNT of the ACPI registers, where
+// SeaBIOS puts them; "panicked" to pvpanic (docs/specs/pvpanic.rst in QEMU).
+Status send_pause_event(QmpClient& qmp, PauseEvent event) {
+  switch (event) {
+    case PauseEvent::kReset:
+      return qmp.send("system_reset");
+    case PauseEvent::kPowerOff:
+      return qmp.send("human-monitor-command", {{"command-line", "o /h 0x604 0x2000"}});
+    case PauseEvent::kPanic:
+      return qmp.send("human-monitor-command", {{"command-line", "o /b 0x505 1"}});
+  }
+  US_CHECK(false);
+}
+
 }  // namespace
 
 void merge_runs(const std::vector<DirtyRun>& a, const std::vector<DirtyRun>& b, std::vector<DirtyRun>& out) {
@@ -52,12 +66,12 @@ Status Capture::stop_and_copy(Epoch epoch, const std::vector<DirtyRun>& owed, Ca
   out.epoch = epoch;
   // Sent back to back: QEMU starts to save the moment the guest stands.
   US_TRY(vm_.qmp().send("stop"));
-  const bool resets_here = fault_.on_stop();
-  if (resets_here) US_TRY(vm_.qmp().send("system_reset"));
+  const std::optional<PauseEvent> injected = fault_.on_stop();
+  if (injected) US_TRY(send_pause_event(vm_.qmp(), *injected));
   US_TRY(vm_.qmp().send("xen-save-devices-state", {{"filename", Vm::state_path()}, {"live", false}}));
   US_TRY(vm_.qmp().receive(kQemuTimeout));
   const size_t resets = vm_.qmp().pending_events("RESET");
-  if (resets_here) US_TRY(vm_.qmp().receive(kQemuTimeout));
+  if (injected) US_TRY(vm_.qmp().receive(kQemuTimeout));
   const Instant stopped = clock_now();
   parts_.stop = stopped - began_;
   // QEMU answers "stop" after it has stopped the rings, so from here on the data path leaves the guest's memory alone.

@@ -2,9 +2,19 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <string>
+#include <utility>
 
 namespace us {
+
+namespace {
+
+constexpr std::pair<std::string_view, PauseEvent> kPauseEvents[] = {{"reset-in-pause", PauseEvent::kReset},
+                                                                    {"power-off-in-pause", PauseEvent::kPowerOff},
+                                                                    {"panic-in-pause", PauseEvent::kPanic}};
+
+}  // namespace
 
 Result<DirtyPageFault> DirtyPageFault::parse(std::string_view text) {
   if (text.empty()) return DirtyPageFault();
@@ -12,13 +22,16 @@ Result<DirtyPageFault> DirtyPageFault::parse(std::string_view text) {
   const std::string_view name = text.substr(0, equals), number = text.substr(std::min(equals + 1, text.size()));
   uint64_t cut = 0;
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), cut);
-  const bool is_reset = name == "reset-in-pause";
-  if ((name != "drop-dirty-page" && !is_reset) || error != std::errc{} || end != number.data() + number.size() ||
+  const auto* const event = std::ranges::find(kPauseEvents, name, &std::pair<std::string_view, PauseEvent>::first);
+  const bool in_pause = event != std::end(kPauseEvents);
+  if ((name != "drop-dirty-page" && !in_pause) || error != std::errc{} || end != number.data() + number.size() ||
       cut == 0)
     return fail(ErrorKind::kInput, "--inject " + std::string(text) +
-                                       " is neither drop-dirty-page=N nor reset-in-pause=N with N from 1 on");
+                                       " is none of drop-dirty-page=N, reset-in-pause=N, power-off-in-pause=N and "
+                                       "panic-in-pause=N with N from 1 on");
   DirtyPageFault fault;
-  (is_reset ? fault.stops_left_ : fault.cuts_left_) = cut;
+  (in_pause ? fault.stops_left_ : fault.cuts_left_) = cut;
+  if (in_pause) fault.pause_event_ = event->second;
   return fault;
 }
 

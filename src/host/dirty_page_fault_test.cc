@@ -41,18 +41,22 @@ TEST(DirtyPageFault, EndsWithItsSession) {
   for (int i = 0; i < 10; ++i) EXPECT_EQ(after_scan(fault, {{7, 1}}), (Runs{{7, 1}}));
 }
 
-TEST(DirtyPageFault, ResetsInTheNthCutAndOnlyThere) {
-  DirtyPageFault fault = DirtyPageFault::parse("reset-in-pause=2").value();
-  EXPECT_FALSE(fault.on_stop());
-  EXPECT_TRUE(fault.on_stop());
-  EXPECT_FALSE(fault.on_stop());
-  EXPECT_EQ(after_scan(fault, {{5, 2}}), (Runs{{5, 2}})) << "no page is hidden";
-  EXPECT_FALSE(DirtyPageFault(1).on_stop());
+TEST(DirtyPageFault, BringsItsEventAboutInTheNthCutAndOnlyThere) {
+  for (const auto& [text, event] : {std::pair{"reset-in-pause=2", PauseEvent::kReset},
+                                    {"power-off-in-pause=2", PauseEvent::kPowerOff},
+                                    {"panic-in-pause=2", PauseEvent::kPanic}}) {
+    DirtyPageFault fault = DirtyPageFault::parse(text).value();
+    EXPECT_EQ(fault.on_stop(), std::nullopt);
+    EXPECT_EQ(fault.on_stop(), event) << text;
+    EXPECT_EQ(fault.on_stop(), std::nullopt);
+    EXPECT_EQ(after_scan(fault, {{5, 2}}), (Runs{{5, 2}})) << "no page is hidden";
+  }
+  EXPECT_EQ(DirtyPageFault(1).on_stop(), std::nullopt);
 }
 
 TEST(DirtyPageFault, OtherTextIsRefused) {
   for (const char* bad : {"drop-dirty-page", "drop-dirty-page=", "drop-dirty-page=0", "drop-dirty-page=x", "panic=1",
-                          "reset-in-pause", "reset-in-pause=0"})
+                          "reset-in-pause", "reset-in-pause=0", "power-off-in-pause=-1", "panic-in-pause"})
     EXPECT_FALSE(DirtyPageFault::parse(bad)) << bad;
   EXPECT_TRUE(DirtyPageFault::parse(""));
 }

@@ -34,11 +34,11 @@ VmConfig usual_machine() {
   return config;
 }
 
-void examine_host(uint64_t guest_bytes, std::vector<Finding>& out) {
+void examine_host(uint64_t guest_bytes, DirtyTrackerChoice tracker, std::vector<Finding>& out) {
   for (Finding& finding :
        probes::judge_tracking({probes::probe_kernel(), probes::probe_userfaultfd(), probes::probe_pagemap_scan(),
                                probes::probe_ptrace(), probes::probe_dirty_tracking()},
-                              probes::probe_soft_dirty()))
+                              probes::probe_soft_dirty(), tracker))
     out.push_back(std::move(finding));
   out.push_back(probes::probe_processors());
   out.push_back(probes::probe_memory(guest_bytes));
@@ -92,8 +92,9 @@ void examine_vm(const VmConfig& config, std::vector<Finding>& out) {
 
 std::vector<Finding> examine(const VmConfig* vm) {
   std::vector<Finding> out;
-  examine_host(vm != nullptr ? vm->memory_bytes : 0, out);
-  examine_qemu(vm != nullptr ? *vm : usual_machine(), out);
+  const VmConfig config = vm != nullptr ? *vm : usual_machine();
+  examine_host(vm != nullptr ? vm->memory_bytes : 0, config.dirty_tracker, out);
+  examine_qemu(config, out);
   if (vm != nullptr) examine_vm(*vm, out);
   return out;
 }

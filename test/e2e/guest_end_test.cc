@@ -14,6 +14,20 @@ class GuestEnd : public E2e {
   void expect_end(const std::string& line, const std::string& words_of_primary) {
     ASSERT_NO_FATAL_FAILURE(start_protected());
     ASSERT_OK(cluster_->tell_guest(line));
+    expect_ended(words_of_primary);
+  }
+
+  // The same, between the stop of an epoch's cut and the saving of devices.
+  void expect_end_in_pause(const std::string& injected, const std::string& words_of_primary) {
+    ASSERT_NO_FATAL_FAILURE(create());
+    ASSERT_OK(cluster_->start_primary(0, {"--inject", injected}));
+    ASSERT_OK(cluster_->wait_guest(kBoot));
+    ASSERT_OK(cluster_->start_standby(1));
+    ASSERT_OK(cluster_->wait_protected(0, kSync));
+    expect_ended(words_of_primary);
+  }
+
+  void expect_ended(const std::string& words_of_primary) {
     ASSERT_OK(cluster_->wait_until("the end of both QEMUs", kSoon, [this]() -> Result<bool> {
       return !cluster_->has_qemu(0) && !cluster_->has_qemu(1);
     }));
@@ -30,6 +44,12 @@ TEST_F(GuestEnd, PowerOffEndsTheVmOnBothHosts) { expect_end("poweroff -f", "powe
 TEST_F(GuestEnd, OrderlyPowerOffEndsTheVmOnBothHosts) { expect_end("poweroff", "powered itself off"); }
 
 TEST_F(GuestEnd, PanicIsReportedAsSuch) { expect_end("echo c >/proc/sysrq-trigger", "panicked"); }
+
+TEST_F(GuestEnd, PowerOffInAPauseEndsTheVmOnBothHosts) {
+  expect_end_in_pause("power-off-in-pause=60", "powered itself off");
+}
+
+TEST_F(GuestEnd, PanicInAPauseIsReportedAsSuch) { expect_end_in_pause("panic-in-pause=60", "panicked"); }
 
 TEST_F(GuestEnd, RebootIsTheGuestsOwnAffair) {
   ASSERT_NO_FATAL_FAILURE(start_protected());
