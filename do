@@ -339,7 +339,7 @@ format() { sources | xargs clang-format -i; }
 lint() {
   local status=0 found
   sources | xargs clang-format --dry-run -Werror || status=1
-  for script in ./do .ci/run guest/build guest/build-debian guest/init guest/announce guest/power-button bench/colo/fetch guest/debian/{start,stop,postgres} test/kvm/build test/kvm/run test/kvm/init; do bash -n "$script" || status=1; done
+  for script in ./do .ci/run guest/build guest/build-debian guest/init guest/announce guest/power-button bench/colo/fetch guest/debian/{start,stop,postgres} test/kvm/{build,run,init,mend-emulator}; do bash -n "$script" || status=1; done
   found=$(grep -nE '#include <(sys/|unistd|thread|mutex|random|fcntl|poll|chrono|fstream|iostream|filesystem)' -r src/core --include='*.h' --include='*.cc' | grep -v _test.cc || true)
   [ -z "$found" ] || {
     printf 'src/core does no I/O and reads no clock, but:\n%s\n' "$found" >&2
