@@ -308,6 +308,18 @@ bool NicPort::to_guest(SplitRing& ring, EthernetFrame& frame, bool& waiting) {
   return false;
 }
 
+void NicPort::check_fault(uint32_t ring) {
+  const RingFault fault = backend_.ring(ring).fault();
+  RingFds& fds = ring_fds_[ring];
+  if (fault == RingFault::kNone || fds.fault_reported) return;
+  fds.fault_reported = true;
+  ++counters_.ring_faults;
+  counters_.last_ring_fault = fault;
+  if (fds.error) fds.error->signal();
+  spdlog::warn("{}: the guest's driver broke the {} ring: {}; the ring stands still until the driver resets it",
+               config_.tap_name, ring == NetBackend::kTransmit ? "transmit" : "receive", to_string(fault));
+}
+
 // --- takeover ---
 
 void NicPort::discard_stale() {

@@ -318,7 +318,8 @@ TEST_F(SharedDiskTest, ASlowStandbyMakesTheGuestWaitAndMemoryStaysBounded) {
   ASSERT_TRUE(barrier);
   ship();
   ASSERT_TRUE(standby->check(next_epoch, *barrier));
-  standby->commit(next_epoch++);
+  standby->commit(next_epoch);
+  next_epoch = Epoch{next_epoch.value() + 1};
   EXPECT_FALSE(primary->may_cut());
   faults_b->write_error = 0;
   EXPECT_TRUE(eventually([&] { return primary->may_cut(); }));
