@@ -42,9 +42,9 @@ TEST(DirtyPageFault, EndsWithItsSession) {
 }
 
 TEST(DirtyPageFault, BringsItsEventAboutInTheNthCutAndOnlyThere) {
-  for (const auto& [text, event] : {std::pair{"reset-in-pause=2", PauseEvent::kReset},
-                                    {"power-off-in-pause=2", PauseEvent::kPowerOff},
-                                    {"panic-in-pause=2", PauseEvent::kPanic}}) {
+  for (const auto& [text, event] :
+       {std::pair{"reset-in-pause=2", PauseEvent::kReset}, std::pair{"power-off-in-pause=2", PauseEvent::kPowerOff},
+        std::pair{"panic-in-pause=2", PauseEvent::kPanic}}) {
     DirtyPageFault fault = DirtyPageFault::parse(text).value();
     EXPECT_EQ(fault.on_stop(), std::nullopt);
     EXPECT_EQ(fault.on_stop(), event) << text;
