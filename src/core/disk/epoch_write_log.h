@@ -40,7 +40,9 @@ class EpochWriteLog {
   // An epoch is over, and not applied yet.
   bool has_cut() const { return !over_.empty(); }
   bool wants_writes() const { return unapplied_bytes_ < window_bytes_; }
-  bool wants_cut() const { return running_.records > 0 && unapplied_bytes_ >= window_bytes_ / 2; }
+  // Only if it is the running epoch that fills the window: what has been cut empties by itself, and a guest whose
+  // standby has the slower disk would otherwise be stopped again and again.
+  bool wants_cut() const { return running_.charged >= window_bytes_ / 4 && unapplied_bytes_ >= window_bytes_ / 2; }
   void append(const DiskWrite& write);
   // Ends the running epoch; what is appended from now on belongs to the next.
   DiskBarrier::Count cut();

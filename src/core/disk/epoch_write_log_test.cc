@@ -63,6 +63,18 @@ TEST_F(EpochWriteLogTest, OneConfirmationMayCoverSeveralEpochs) {
   EXPECT_EQ(log.applied(), Epoch(2)) << "a late one changes nothing";
 }
 
+TEST_F(EpochWriteLogTest, AnEarlyCutIsOnlyWantedForWhatTheRunningEpochHolds) {
+  while (log.wants_writes()) log.append(filled(0, 10'000, 1));
+  EXPECT_TRUE(log.wants_cut());
+  log.cut();
+  log.append(filled(0, 10'000, 1));
+  EXPECT_FALSE(log.wants_cut()) << "the standby has enough to do, and makes room by itself";
+  log.on_applied(Epoch(1));
+  EXPECT_FALSE(log.wants_cut());
+  for (int i = 0; i < 5; ++i) log.append(filled(0, 10'000, 1));
+  EXPECT_TRUE(log.wants_cut());
+}
+
 TEST_F(EpochWriteLogTest, ItKnowsHowMuchWaitsToBeSent) {
   log.append(filled(0, 1000, 1));
   log.append(filled(5000, 500, 2));
