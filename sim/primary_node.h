@@ -108,7 +108,7 @@ class PrimaryNode {
   std::set<PageIndex> owed_;  // found by a scan while syncing, not sent yet
   bool switchover_wanted_ = false;
   bool ending_ = false;
-  bool end_told_ = false, end_mark_answered_ = false, end_acked_ = false;
+  bool end_told_ = false, end_marked_ = false, end_mark_answered_ = false, end_acked_ = false;
   bool disk_ends_ = false;         // the standby is to get the guest's last writes
   std::optional<Epoch> disk_end_;  // they are on the way, with this epoch
   bool disk_ended_ = false;        // its image has them, it says
