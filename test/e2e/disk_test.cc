@@ -144,7 +144,10 @@ TEST_F(Disk, AfterATidyEndTheOtherHostMayStartTheVm) {
   writer.stop();
   ASSERT_OK(cluster_->run_in_guest("echo last words | dd of=/dev/vda bs=4096 seek=8000 conv=fsync,notrunc,sync"));
   ASSERT_OK(cluster_->tell_guest("poweroff -f"));
-  for (size_t host = 0; host < demo::kHosts; ++host) ASSERT_OK(cluster_->wait_exit(host, kSoon));
+  for (size_t host = 0; host < demo::kHosts; ++host) {
+    ASSERT_OK(cluster_->wait_exit(host, kSoon));
+    cluster_->daemon(host).reset();  // nobody waits for it any more
+  }
   expect_equal_images();
 
   ASSERT_OK(cluster_->start_primary(1));
