@@ -121,6 +121,9 @@ Status Receiver::on_logged(SeqRange stored, bool fin, Gather bytes, RelayBuffer&
 
 void Receiver::take_over(const RelayBuffer& buffer, Instant now) {
   release_all(now);
+  // What was reported before may not have arrived.
+  if (config_.sack)
+    for (const SeqRange& range : ahead_.ranges()) sack_.on_data_ahead(range.start, ahead_);
   last_ack_sent_ = ack_number();
   window_.raise_to(earlier(room_in(buffer).hard_edge, last_ack_sent_ + window_.window_max()));
   policy_.ack_now();
@@ -161,7 +164,7 @@ Result<Receiver> Receiver::restore(const ReceiverState& s, const RelayBuffer& bu
   out.segment_bytes_ = s.segment_bytes;
   out.next_answer_ = now + s.answer_wait;
   out.policy_ = AckPolicy::restore(s.policy, now);
-  out.sack_ = SackGenerator::restore(s.sack, s.config.sack ? ahead : RangeSet(0));
+  out.sack_ = SackGenerator::restore(s.sack);
   out.ahead_ = std::move(ahead);
   return out;
 }

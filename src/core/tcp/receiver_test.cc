@@ -180,8 +180,10 @@ TEST(Receiver, ADuplicateOfWhatStillWaitsIsAnsweredWithItsAck) {
             "");
 }
 
+// A bunch that is interrupted by a takeover is reported by take_over(), so nothing is restored here between two ACKs.
 TEST(Receiver, HolesThatMayBeReportedAtOnceAreAllReportedAtOnce) {
-  EXPECT_EQ(run_receiver_script(R"(
+  ReceiverScript subject(kClientSide);
+  EXPECT_EQ(run_script(subject, R"(
     0ms    in   . 1001:1101(100)
     0ms    in   . 2001:2101(100)
     0ms    in   . 3001:3101(100)
@@ -191,8 +193,7 @@ TEST(Receiver, HolesThatMayBeReportedAtOnceAreAllReportedAtOnce) {
     10ms   out  . ack 1 <sack 3001:3101 2001:2101 1001:1101>
     10ms   out  . ack 1 <sack 5001:5101 4001:4101 3001:3101 2001:2101>
     100ms  none
-  )",
-                                kClientSide),
+  )"),
             "");
 }
 

@@ -30,11 +30,10 @@ void SackGenerator::forget_passed(const RangeSet& ranges) {
   std::erase_if(unreported_, [&](SeqNum place) { return !ranges.containing(place); });
 }
 
-SackGenerator SackGenerator::restore(const SackGeneratorState& untrusted, const RangeSet& ranges) {
+SackGenerator SackGenerator::restore(const SackGeneratorState& untrusted) {
   SackGenerator out;
   out.state_ = untrusted;
   out.state_.recent_count = std::min<uint8_t>(untrusted.recent_count, TcpOptions::kSackBlocksMax);
-  for (const SeqRange& range : ranges.ranges()) out.unreported_.push_back(range.start);
   return out;
 }
 

@@ -41,15 +41,14 @@ class SackGenerator {
 
   const SackGeneratorState& snapshot() const { return state_; }
   // Any state with recent_count in range is harmless: the blocks come from the RangeSet.
-  // What was reported before may not have arrived: all `ranges` are reported anew.
-  static SackGenerator restore(const SackGeneratorState& untrusted, const RangeSet& ranges);
+  static SackGenerator restore(const SackGeneratorState& untrusted);
 
  private:
   void forget_passed(const RangeSet& ranges);
 
   SackGeneratorState state_;
   // A place in each block that no ACK has reported, in the order of arrival; not more than there are blocks.  No part
-  // of the state.
+  // of the state: after a takeover the owner reports all blocks anew.
   std::vector<SeqNum> unreported_;
 };
 
