@@ -243,7 +243,7 @@ TEST(SimulatedSharedDisk, AHandOverMovesTheImageWithTheGuest) {
 }
 
 TEST(SimulatedSharedDisk, WhatTheGuestWroteBeforeItsEndIsOnTheImage) {
-  const RunResult result = play_shared([](Lab& lab) { strike_at(lab, 200, FaultKind::kGuestShutsDown, 0); });
+  const RunResult result = play_shared([](Lab& lab) { strike_at(lab, 220, FaultKind::kGuestShutsDown, 0); });
   EXPECT_TRUE(result.ended);
 }
 
