@@ -370,8 +370,8 @@ void PrimaryNode::end_guest_step() {
   if (disk_ends_ && !end_disk_step()) return;
   // Nobody can take over any more, so a shared image is this host's again.
   const Instant patience = end_deadline_ + Duration::seconds(2);
-  if ((end_acked_ || end_marked_) && host_.now() < patience && !disk_.finish(core_.generation()))
-    return engine_.arm(patience);
+  const bool ours = (end_told_ && end_acked_) || end_marked_;
+  if (ours && host_.now() < patience && !disk_.finish(core_.generation())) return engine_.arm(patience);
   end_role(&Host::exit);
 }
 
