@@ -24,7 +24,6 @@
 #include "os/clock.h"
 #include "takeover/clients.h"
 #include "tcp/exchanges.h"
-#include "tcp/stock_vm.h"
 #include "tcp/streams.h"
 
 namespace us::bench {
@@ -159,7 +158,6 @@ class Bench {
   // Each machine by itself, started for the occasion: what is not measured takes no processor.
   void measure_round(int round) {
     one(round, "unprotected", [&] { return with_cluster(round, "unprotected", false); });
-    one(round, "stock", [&] { return with_stock(round); });
     one(round, "accelerated", [&] { return with_cluster(round, "accelerated", true); });
     one(round, "colo-off", [&] { return with_pair(round, false); });
     one(round, "colo", [&] { return with_pair(round, true); });
@@ -191,15 +189,6 @@ class Bench {
       US_TRY(cluster->wait_protected(0, kBoot));
     }
     return measure(cluster->lab(), round, mode, with_standby ? kEpoch : "");
-  }
-
-  Status with_stock(int round) {
-    US_ASSIGN(const auto vm, StockVm::start(prefix("stock"), US_GUEST_DIR, "512M", "tcg", wire_of(options_)));
-    for (const Instant deadline = clock_now() + kBoot; !vm->ready(); ::usleep(50'000)) {
-      if (const auto exit = vm->poll_exit()) return fail(ErrorKind::kSystem, *exit);
-      if (interrupted || clock_now() > deadline) return fail(ErrorKind::kTimeout, "the guest does not boot");
-    }
-    return measure(vm->lab(), round, "stock", "");
   }
 
   Status with_pair(int round, bool colo) {
@@ -354,7 +343,7 @@ class Bench {
 
 double estimate(const Options& options) {
   const double measured_s = options.quick ? 20 : 23;
-  return 60 + options.rounds * 5 * (measured_s + 8) + options.kills * 14;
+  return 60 + options.rounds * 4 * (measured_s + 8) + options.kills * 14;
 }
 
 int run(const Options& options) {

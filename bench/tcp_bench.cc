@@ -71,7 +71,7 @@ struct Run {
 
   Result<Measured> measure_once(const Load& load, const Setting& setting, int round) {
     US_TRY(systems.prepare(load, setting, static_cast<uint64_t>(round)));
-    return measure(systems, load);
+    return measure(systems, timed_for(load, setting));
   }
 
   // A second time if something went wrong: the machine was too slow for a moment, or a daemon has ended.

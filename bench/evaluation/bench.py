@@ -7,7 +7,6 @@ not run again, so a run that was interrupted goes on where it was.
 
 import argparse
 import datetime
-import os
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import runner
 SOURCE = Path(__file__).resolve().parents[2]
 LIMIT_FACTOR = 3  # a step that takes longer than this times its estimate does not end
 LIMIT_LEAST_S = 300
-BUSY_LOAD = 0.7  # load average before a step from which a person is warned
+BUSY_PERCENT = 15  # of the processors, used by others before a step, from which a person is warned
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
@@ -143,8 +142,8 @@ class Bench:
     def run_step(self, step, title):
         log = self.directory / "logs" / f"{step.name}.log"
         entry = self.record.begin(step.name, step.scenario, self.commands[step.name], self.planned[step.name])
-        if entry["load_average_before"][0] > BUSY_LOAD * os.cpu_count():
-            self.display.line(f"{title}: this machine is busy (load average {entry['load_average_before'][0]}); "
+        if entry["busy_before"] > BUSY_PERCENT:
+            self.display.line(f"{title}: this machine is busy (others use {entry['busy_before']:.0f} % of its processors); "
                               "the figures suffer")
         self.display.begin_step()
 

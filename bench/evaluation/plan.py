@@ -62,7 +62,7 @@ FULL = [
         "--loss", "0", "--loss", "0.01"),
     tcp("unlimited", "unlimited", *loads("bulk-unlimited")),
     Step("idle-flows", "idle-flows", "bench/tcp_bench", ("--rounds", "1", *loads("idle-flows"))),
-    Step("takeover", "takeover", "bench/takeover_bench", ("--kills", "50"), 720),
+    Step("takeover", "takeover", "bench/takeover_bench", ("--kills", "30"), 430),
     Step("price", "price", "bench/price_bench", ("--rounds", str(ROUNDS)), 900),
     Step("colo", "colo", "bench/colo_bench", ("--rounds", str(ROUNDS)), 800),
     Step("sequence", "sequence", "bench/sequence_bench", (), 90),

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 
 FORMAT = 1
@@ -54,6 +55,22 @@ def machine():
         "qemu": output_of("qemu-system-x86_64", "--version").split("\n")[0],
         "congestion_controls": offered.read_text().split() if offered.exists() else [],
     }
+
+
+def processor_times():
+    """(busy, all) jiffies of all processors; proc(5), /proc/stat."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        user, nice, system, idle, iowait, irq, softirq, steal = map(int, stat.readline().split()[1:9])
+    busy = user + nice + system + irq + softirq + steal
+    return busy, busy + idle + iowait
+
+
+def busy_percent(seconds=0.3):
+    """What share of the processors others use now.  (The load average would still hold the step before.)"""
+    busy, whole = processor_times()
+    time.sleep(seconds)
+    busy_then, whole_then = processor_times()
+    return 100 * (busy_then - busy) / max(1, whole_then - whole)
 
 
 class Record:
@@ -119,7 +136,7 @@ class Record:
             "ended": None,
             "seconds": 0,
             "planned_seconds": round(planned, 1),
-            "load_average_before": [round(load, 2) for load in os.getloadavg()],
+            "busy_before": round(busy_percent(), 1),
             "exit": None,
             "note": "",
         }

@@ -81,6 +81,7 @@ def sections(run, judged, plots, missing, picture_directory=""):
         "plots": "\n".join(picture(name, picture_directory) for name in plots),
         "takeovers": report_text.takeovers(run) or "No takeover was measured.\n",
         "figures": report_text.figures(run) or "Nothing was measured.\n",
+        "disks": report_text.disks(run) or "No disk was measured.\n",
         "model": report_text.model_table(run) or "Nothing was measured that the model predicts.\n",
         "scale-flow": report_text.scale_flow_table(run) or "No connection was simulated.\n",
         "distributions": report_text.percentiles(run) or "No distribution was recorded.\n",
@@ -91,7 +92,7 @@ def sections(run, judged, plots, missing, picture_directory=""):
 
 TITLES = {
     "machine": "Machine", "claims": "What was claimed, and what was found", "plots": "Plots", "takeovers": "Takeovers",
-    "figures": "Figures", "model": "Measured against predicted", "scale-flow": "One simulated connection, Gbit/s",
+    "figures": "Figures", "disks": "Disks", "model": "Measured against predicted", "scale-flow": "One simulated connection, Gbit/s",
     "distributions": "Distributions", "steps": "Steps", "missing": "What is missing",
 }
 INTRODUCTION = ("Median of the rounds (least–greatest); bold: the median of the rounds' ratios to the unprotected guest "

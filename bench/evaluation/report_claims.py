@@ -148,6 +148,16 @@ def takeover_rule(bound_ms, fault):
     return rule
 
 
+def disk_rule(bound):
+    """Operations or transactions a second of `replicated` against `stock`."""
+    def rule(run):
+        for figure in run.figures():
+            if (figure.load.scenario.startswith("disk-") and figure.load.metric in ("iops", "transactions")
+                    and figure.mode == "replicated" and figure.ratio):
+                yield Check(figure.load.scenario, f"{figure.ratio.median:.3f}", figure.ratio.median >= bound)
+    return rule
+
+
 def is_new(load: Load):
     return not load.scenario.endswith("-kept")
 
@@ -171,6 +181,8 @@ CLAIMS = [
           independent_of_epoch("request-1", "latency-p50")),
     Claim("fetch", "A fetch on a new connection takes at most unprotected plus two pauses and commits",
           within_cuts("fetch", "latency-p50", 2, 0.0, True, is_new)),
+    Claim("disks", "A replicated disk reaches at least 0.85 of the rate that QEMU's own file driver has, in the guest's time, which stands "
+          "still in a pause", disk_rule(0.85)),
     Claim("udp", "UDP loses no more under `accelerated` than under `buffered`", not_worse_than_buffered("udp", "lost", 0.1)),
     Claim("icmp", "A ping takes no longer under `accelerated` than under `buffered`",
           not_worse_than_buffered("icmp", "latency-p50", 1.0)),

@@ -3,8 +3,8 @@
 A Run holds every row, sample and point of a directory, and `problems`: what could not be read, in words for a person.
 A line that is not as the format says is left out and becomes a problem; it never becomes a figure.
 
-Ratios are formed within a round of a step, against the row of the same load whose mode is `unprotected`; a row without
-such a partner gives none.
+Ratios are formed within a round of a step, against the row of the same load whose mode is `unprotected`, for disks
+`stock`; a row without such a partner gives none.
 """
 
 import copy
@@ -20,11 +20,12 @@ TAIL = {"rows": ["metric", "value", "unit"],
         "samples": ["metric", "value", "count", "unit"],
         "series": ["metric", "t_ms", "value", "unit"]}
 REFERENCE = "unprotected"
+DISK_REFERENCE = "stock"  # of disks: QEMU's own file driver
 # Parameters that are the same for all of a scenario, or that its name says.
 SILENT_PARAMS = ("line", "mbit", "queue", "bytes", "pipeline")
 PROBLEMS_SHOWN_PER_FILE = 3
 MODES = ["unprotected", "stock", "buffered", "ack-guest", "ack-peer", "recovery", "offload", "cut-on-output", "accelerated",
-         "colo-off", "colo"]
+         "replicated", "shared", "colo-off", "colo"]
 DIRECTIONS = {"guest-to-client": "from the guest", "client-to-guest": "to the guest", "both": "both ways at once"}
 
 # What is measured, without how the machine was set (mode, epoch) and without the round.
@@ -52,6 +53,15 @@ def params_of(load):
 def telling_params(load):
     """Those that are worth a word in a title."""
     return {k: v for k, v in params_of(load).items() if k not in SILENT_PARAMS}
+
+
+def is_disk(load):
+    return load.scenario.startswith("disk-")
+
+
+def reference_of(load):
+    """The mode that a load's other modes are compared with."""
+    return DISK_REFERENCE if is_disk(load) else REFERENCE
 
 
 def order(modes):
@@ -205,7 +215,7 @@ class Run:
                 groups[(row.load, row.mode, row.epoch, row.unit)][row.round] = row.value
         out = []
         for (load, mode, epoch, unit), rounds in groups.items():
-            reference = groups.get((load, REFERENCE, "", unit), {})
+            reference = groups.get((load, reference_of(load), "", unit), {})
             ratios = [value / reference[number] for number, value in rounds.items() if reference.get(number)]
             out.append(Figure(load, mode, epoch, unit, spread(rounds.values()), spread(ratios)))
         return out

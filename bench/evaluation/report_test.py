@@ -308,6 +308,32 @@ class Text(unittest.TestCase):
         self.assertIn("<p>text <b>bold</b></p>", page)
 
 
+class Disks(unittest.TestCase):
+    @staticmethod
+    def rows(replicated):
+        common = {"scenario": "disk-fsync", "direction": "", "params": "cache=writeback"}
+        return [line(metric=metric, value=value, unit="1/s", mode=mode, epoch="25" if mode == "replicated" else "", **common)
+                for metric, mode, value in (("iops", "stock", "400"), ("iops", "unprotected", "380"),
+                                            ("iops", "replicated", replicated), ("iops-wall", "stock", "400"),
+                                            ("iops-wall", "replicated", "300"))] + [
+            line(metric="paused", value="12", unit="%", mode="replicated", **common)]
+
+    def test_are_compared_with_stock_in_the_guests_time_and_by_the_wall(self):
+        with Directory() as d:
+            d.put(self.rows("360"))
+            self.assertEqual(report_text.disks(d.run()).splitlines()[2:],
+                             ["| fsync, cache writeback | `stock` | 400.0 1/s |  |  |  | 1 |",
+                              "|  | `unprotected` | 380.0 1/s | **0.95** |  |  | 1 |",
+                              "|  | `replicated` | 360.0 1/s | **0.90** | **0.75** | 12.0 % | 1 |"])
+            self.assertEqual(report_text.figures(d.run()), "")
+
+    def test_the_goal_is_a_share_of_stock(self):
+        for rate, word in (("340", report_claims.HOLDS), ("339", report_claims.FAILS)):
+            with Directory() as d:
+                d.put(self.rows(rate))
+                self.assertEqual(verdict(d.run(), "disks").word, word)
+
+
 class Page(unittest.TestCase):
     def test_only_what_stands_between_the_markers_changes(self):
         page = "before\n<!-- begin claims -->\nold\n<!-- end claims -->\nafter\n"

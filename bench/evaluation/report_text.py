@@ -4,7 +4,8 @@ import math
 
 import model
 from report_claims import FAILS, NO_DATA, number, sentence
-from report_data import DIRECTIONS, REFERENCE, epoch_order, order, params_of, titles, words_of
+from report_data import (DIRECTIONS, DISK_REFERENCE, REFERENCE, epoch_order, is_disk, order, params_of, reference_of, titles,
+                         words_of)
 
 TAKEOVER_ORDER = ["stall", "quiet-before", "detection", "arbitration", "restore", "announcement", "first-byte"]
 HIDDEN = ("sequence", "takeover", "scale-flow", "scale-host")  # drawn, or listed in another way
@@ -34,7 +35,7 @@ def cell(figure):
     if figure is None:
         return ""
     text = spread_text(figure.value)
-    if figure.ratio and figure.mode != REFERENCE:
+    if figure.ratio and figure.mode != reference_of(figure.load):
         text += f"; **{figure.ratio.median:.2f}**"
         if figure.ratio.n > 1:
             text += f" ({figure.ratio.low:.2f}–{figure.ratio.high:.2f})"
@@ -64,11 +65,10 @@ def machine(run):
 def steps(run):
     rows = []
     for step in run.steps:
-        load = step.get("load_average_before") or []
         rows.append([step.get("name", "?"), step.get("status", "?"), f"{step['seconds']:.0f}" if step.get("seconds") else "-",
-                     f"{load[0]:.1f}" if load else "-",
+                     f"{step['busy_before']:.0f} %" if "busy_before" in step else "-",
                      " ".join(str(step.get("note") or "").replace("|", "/").split())[-300:]])
-    return table(["step", "status", "s", "load before", "note"], rows)
+    return table(["step", "status", "s", "busy before", "note"], rows)
 
 
 # ---- verdicts ----
@@ -107,7 +107,7 @@ def figures(run):
     """One table for each scenario and metric: a line for each load and mode, a column for each epoch length."""
     by_table = {}
     for figure in run.figures():
-        if figure.load.scenario not in HIDDEN:
+        if figure.load.scenario not in HIDDEN and not is_disk(figure.load):
             by_table.setdefault((figure.load.scenario, figure.load.metric, figure.unit), []).append(figure)
     parts = []
     for (scenario, metric, unit), found in by_table.items():
@@ -163,6 +163,40 @@ def takeover_cell(values):
     def at(share):
         return number(ordered[int(share * (len(ordered) - 1) + 0.5)])
     return f"{at(0.5)} ({at(0)}–{at(1)}; 90 %: {at(0.9)}; n = {len(ordered)})"
+
+
+def disks(run):
+    """A line for each load and mode: the rate, its ratio in the guest's time and by the wall clock, and the pauses."""
+    found = {}
+    for figure in run.figures():
+        if is_disk(figure.load):
+            found.setdefault((figure.load.scenario, figure.load.params), {})[(figure.load.metric, figure.mode)] = figure
+    rows = []
+    for (scenario, params), figures in found.items():
+        metric = disk_metric({metric for metric, _ in figures})
+        title = ", ".join(filter(None, [scenario.removeprefix("disk-"), params.replace("=", " ")]))
+        for mode in sorted(order({mode for _, mode in figures}), key=lambda mode: mode != DISK_REFERENCE):
+            rate = figures.get((metric, mode))
+            if rate is None:
+                continue
+            paused = figures.get(("paused", mode))
+            rows.append([title, f"`{mode}`", f"{spread_text(rate.value)} {rate.unit}", ratio_text(rate),
+                         ratio_text(figures.get((f"{metric}-wall", mode))) if paused else "",
+                         f"{number(paused.value.median)} %" if paused else "", rate.value.n])
+            title = ""
+    return table(["load", "mode", "rate", "of `stock`", "by the wall", "paused", "n"], rows)
+
+
+def disk_metric(metrics):
+    """What counts of a load: its operations, or transactions, a second."""
+    return "transactions" if "transactions" in metrics else "iops"
+
+
+def ratio_text(figure):
+    if figure is None or figure.ratio is None or figure.mode == reference_of(figure.load):
+        return ""
+    text = f"**{figure.ratio.median:.2f}**"
+    return text + (f" ({figure.ratio.low:.2f}–{figure.ratio.high:.2f})" if figure.ratio.n > 1 else "")
 
 
 def percentiles(run):

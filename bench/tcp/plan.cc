@@ -20,6 +20,8 @@ constexpr double kStartSeconds = 15;    // of the three machines
 constexpr double kSwitchSeconds = 0.5;  // from one setting to the next
 constexpr double kQuick = 0.5;          // of the time that a measurement takes otherwise
 constexpr int kStandardMtu = 1500;
+// Of a stream under epochs, beyond the time without: nine epochs of slow start, a recovery, and some saw teeth.
+constexpr double kSkippedEpochs = 20, kCountedEpochs = 10;
 // A switch with a shallow buffer for each port: 150 KB.
 constexpr int kIncastQueue = 100;
 
@@ -115,6 +117,10 @@ bool wanted(const Load& load, const Options& options) {
          wanted(options.losses, load.loss) && wanted(options.directions, to_text(load.direction));
 }
 
+double epoch_seconds(const Setting& setting) {
+  return setting.epoch.empty() || setting.epoch == "adaptive" ? 0.025 : std::stod(setting.epoch) / 1e3;
+}
+
 bool is_single(std::string_view mode) { return mode != "buffered" && mode != "accelerated"; }
 
 const std::vector<std::string>& epochs_of(Slice slice, bool single) {
@@ -198,8 +204,16 @@ Result<std::vector<Step>> make_plan(const Options& options) {
   return steps;
 }
 
-double estimated_seconds(const Load& load, const Setting& setting) {
-  const double epoch_s = setting.epoch.empty() || setting.epoch == "adaptive" ? 0.025 : std::stod(setting.epoch) / 1e3;
+Load timed_for(Load load, const Setting& setting) {
+  if (load.kind != Kind::kStreams || !is_protected(setting)) return load;
+  load.skip_s += kSkippedEpochs * epoch_seconds(setting);
+  load.length_s += kCountedEpochs * epoch_seconds(setting);
+  return load;
+}
+
+double estimated_seconds(const Load& untimed, const Setting& setting) {
+  const Load load = timed_for(untimed, setting);
+  const double epoch_s = epoch_seconds(setting);
   const bool slow = is_protected(setting);
   switch (load.kind) {
     case Kind::kStreams:

@@ -68,6 +68,9 @@ std::vector<std::string> slice_names();
 // Error (kInput): nothing is left to measure.
 Result<std::vector<Step>> make_plan(const Options& options);
 
+// The load with the time that the setting needs: with long epochs slow start, and the losses at its end, take long.
+Load timed_for(Load load, const Setting& setting);
+
 // What it takes, roughly, in seconds.
 double estimated_seconds(const Load& load, const Setting& setting);
 // The whole plan, the start of the machines included.
