@@ -267,9 +267,9 @@ test_all() {
   step "unit tests" unit
   begin_sanitizers
   step "end-to-end tests" e2e
-  # One life on each kernel; `./do test-kvm` has both on both.
-  step "KVM, nested: Linux 6.12" test_kvm 6.12 '*GuestOutlives*:*Doctor*'
-  step "KVM, nested: Linux 6.1" test_kvm 6.1 '*TwoVcpus*:*Doctor*'
+  # Lives of guests are left to `./do test-kvm`: on 6.12 the outer machine itself was seen to stand still (docs/kvm.md).
+  step "KVM, nested: Linux 6.12" test_kvm 6.12 '*Doctor*'
+  step "KVM, nested: Linux 6.1" test_kvm 6.1 '*Doctor*'
   step "unit tests with sanitizers" sanitize
   if [ "${1:-}" = --long ]; then step "fuzzing" fuzz "$fuzz_seconds"; fi
   complete=1
