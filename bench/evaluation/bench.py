@@ -116,22 +116,22 @@ class Bench:
 
     def run(self):
         self.prepare()
-        todo = [step for step in self.steps if not self.record.is_finished(step.name)]
-        absent = [step for step in todo if missing(step, self.options.build)]
-        todo = [step for step in todo if step not in absent]
-        self.clock = progress.Clock({step.name: self.planned[step.name] for step in todo})
+        pending = [step for step in self.steps if not self.record.is_finished(step.name)]
+        absent = [step for step in pending if missing(step, self.options.build)]
+        pending = [step for step in pending if step not in absent]
+        self.clock = progress.Clock({step.name: self.planned[step.name] for step in pending})
         say = self.display.line
-        if len(todo) < len(self.steps) - len(absent):
-            say(f"{len(self.steps) - len(absent) - len(todo)} steps are finished already")
+        if len(pending) < len(self.steps) - len(absent):
+            say(f"{len(self.steps) - len(absent) - len(pending)} steps are finished already")
         for step in absent:
             say(f"{step.name}: left out, {step.program} is not built")
-        say(f"{len(todo)} steps, about {progress.minutes(self.clock.remaining())}; the data goes to {self.directory}")
+        say(f"{len(pending)} steps, about {progress.minutes(self.clock.remaining())}; the data goes to {self.directory}")
         signal.signal(signal.SIGINT, lambda *_: self.interrupt())
         signal.signal(signal.SIGTERM, lambda *_: self.interrupt())
-        for number, step in enumerate(todo, 1):
+        for number, step in enumerate(pending, 1):
             if self.runner.stopping:
                 break
-            self.run_step(step, f"[{number:2}/{len(todo)}] {step.name}")
+            self.run_step(step, f"[{number:2}/{len(pending)}] {step.name}")
         return self.conclude()
 
     def interrupt(self):
