@@ -38,6 +38,7 @@
 #include "core/replica/disk_frames.h"
 #include "host/guest_disk.h"
 #include "host/local_disk.h"
+#include "host/standby_trouble.h"
 
 namespace us {
 
@@ -169,9 +170,8 @@ class PrimaryDisk final : public GuestDisk {
   std::vector<Bytes> first_frames_;
   std::function<void()> frames_ready_;
   std::function<void()> cut_wake_;
-  std::string error_;            // the first one
-  std::string standby_trouble_;  // what the standby says of its disk
-  Instant standby_trouble_since_ = Instant::far_future();
+  std::string error_;  // the first one
+  StandbyTrouble standby_trouble_;
   struct Counters {
     uint64_t reads = 0, read_bytes = 0;
     uint64_t writes = 0, written_bytes = 0;

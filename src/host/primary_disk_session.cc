@@ -40,7 +40,6 @@ void PrimaryDisk::begin_session(Epoch first, SessionId, uint16_t version, std::f
     version_ = version;
     frames_ready_ = std::move(frames_ready);
     standby_trouble_.clear();
-    standby_trouble_since_ = Instant::far_future();
     counted_.reset();
     since_counted_ = 0;
     source_.begin_session(first);
@@ -74,12 +73,9 @@ Status PrimaryDisk::on_message(const Message& message) {
     const std::lock_guard lock(mutex_);
     if (!frames_ready_) return {};  // of a session that has just ended
     if (const auto* trouble = std::get_if<DiskTrouble>(&message)) {
-      if (trouble->text.empty() != standby_trouble_.empty())
+      if (standby_trouble_.report(trouble->text, clock_now()))
         spdlog::warn("{}: the standby's image {}", disk_.name,
                      trouble->text.empty() ? "can be written again" : "cannot be written: " + trouble->text);
-      if (trouble->text.empty() || standby_trouble_.empty())
-        standby_trouble_since_ = trouble->text.empty() ? Instant::far_future() : clock_now();
-      standby_trouble_ = trouble->text;
       return {};
     }
     const bool was_offered = source_.state() == DiskSource::State::kOffered;
@@ -107,11 +103,7 @@ bool PrimaryDisk::may_end() const {
 
 std::optional<std::string> PrimaryDisk::take_standby_failure(Instant now, Duration patience) {
   const std::lock_guard lock(mutex_);
-  if (standby_trouble_.empty() || standby_trouble_since_ == Instant::far_future() ||
-      now - standby_trouble_since_ < patience)
-    return std::nullopt;
-  standby_trouble_since_ = Instant::far_future();
-  return standby_trouble_;
+  return standby_trouble_.take_failure(now, patience);
 }
 
 // ---- audits ----
@@ -329,7 +321,7 @@ nlohmann::json PrimaryDisk::status() const {
                               {"done_bytes", progress.granules_done * granule},
                               {"copied_bytes", progress.bytes_copied}};
   if (!error_.empty()) out["error"] = error_;
-  if (!standby_trouble_.empty()) out["standby_error"] = standby_trouble_;
+  if (!standby_trouble_.text().empty()) out["standby_error"] = standby_trouble_.text();
   return out;
 }
 

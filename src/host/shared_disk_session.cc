@@ -53,7 +53,6 @@ void SharedDisk::begin_session(Epoch first, SessionId session, uint16_t version,
     first_ = first;
     frames_ready_ = std::move(frames_ready);
     standby_trouble_.clear();
-    standby_trouble_since_ = Instant::far_future();
     source_.begin_session(first);
     first_frames_ = {offer_frame(source_, first, version)};
     ready = frames_ready_;
@@ -97,12 +96,9 @@ Status SharedDisk::on_message(const Message& message) {
     const std::lock_guard lock(mutex_);
     if (!frames_ready_) return {};  // of a session that has just ended
     if (const auto* trouble = std::get_if<DiskTrouble>(&message)) {
-      if (trouble->text.empty() != standby_trouble_.empty())
+      if (standby_trouble_.report(trouble->text, clock_now()))
         spdlog::warn("{}: the standby {}", disk_.name,
                      trouble->text.empty() ? "can write to it again" : "cannot write to it: " + trouble->text);
-      if (trouble->text.empty() || standby_trouble_.empty())
-        standby_trouble_since_ = trouble->text.empty() ? Instant::far_future() : clock_now();
-      standby_trouble_ = trouble->text;
       return {};
     }
     const bool could_cut = source_.may_cut();
@@ -116,11 +112,7 @@ Status SharedDisk::on_message(const Message& message) {
 
 std::optional<std::string> SharedDisk::take_standby_failure(Instant now, Duration patience) {
   const std::lock_guard lock(mutex_);
-  if (standby_trouble_.empty() || standby_trouble_since_ == Instant::far_future() ||
-      now - standby_trouble_since_ < patience)
-    return std::nullopt;
-  standby_trouble_since_ = Instant::far_future();
-  return standby_trouble_;
+  return standby_trouble_.take_failure(now, patience);
 }
 
 std::optional<nlohmann::json> SharedDisk::audit_result() const {
@@ -333,7 +325,7 @@ nlohmann::json SharedDisk::status() const {
   };
   if (!error_.empty()) out["error"] = error_;
   if (!trouble_.empty()) out["waits_for"] = trouble_;
-  if (!standby_trouble_.empty()) out["standby_error"] = standby_trouble_;
+  if (!standby_trouble_.text().empty()) out["standby_error"] = standby_trouble_.text();
   return out;
 }
 
